@@ -1,0 +1,75 @@
+"""MaxUnpool: puts pooled values back where their maxima were (Table I's "MaxUnPool", after
+Noh et al., reference [31] of the paper)."""
+
+import numpy as np
+
+from gcnet_layers.reported import ReportedLayer, shape_text
+
+
+class MaxUnpool(ReportedLayer):
+    """Scatter N x C x h x w values to N x C x H x W by the mask of a max pooling layer.
+
+    bottom 0: values, float32, N x C x h x w.
+    bottom 1: mask, the second top of Caffe's MAX pooling, same shape: for each value its index
+        in the H*W plane it came from, as a float. It gets no gradient.
+    top 0: N x C x H x W, zero where no mask entry points. Values that point to one place (from
+        overlapping pooling windows) add up, which makes backward exactly the transpose.
+    param_str: optional JSON, `{"height": H, "width": W}`; without it H = 2 h and W = 2 w, the
+        inverse of 2x2 pooling with stride 2.
+
+        layer {
+          name: "unpool"  type: "Python"  bottom: "pool"  bottom: "mask"  top: "unpool"
+          python_param { module: "gcnet_layers"  layer: "MaxUnpool"  param_str: '{"name": "unpool"}' }
+        }
+
+    Raises (printed with the layer's name before Caffe aborts): ValueError for bottoms that are
+    not 4-dimensional or differ in shape, for an H or W that is not a positive whole number, and
+    for a mask entry that is not a whole number from 0 to H*W - 1.
+    """
+
+    parameters = {"height": None, "width": None}
+    bottoms = ("values", "mask")
+
+    def setup(self, bottom, top):
+        super().setup(bottom, top)
+        for key in self.parameters:
+            size = getattr(self, key)
+            if size is not None and (type(size) is not int or size < 1):
+                raise ValueError(
+                    "param_str has {} {!r}, expected a positive whole number".format(key, size)
+                )
+
+    def reshape(self, bottom, top):
+        values, mask = bottom[0].data.shape, bottom[1].data.shape
+        if len(values) != 4 or values != mask:
+            raise ValueError(
+                "values are {} and mask is {}, expected two blobs of one shape "
+                "N x C x h x w".format(shape_text(bottom[0]), shape_text(bottom[1]))
+            )
+        count, channels, height, width = values
+        top[0].reshape(count, channels, self.height or 2 * height, self.width or 2 * width)
+
+    def forward(self, bottom, top):
+        unpooled = top[0].data
+        plane = unpooled.shape[2] * unpooled.shape[3]
+        mask = bottom[1].data
+        # Written so that NaN, which compares as false, is refused as well.
+        if not (mask.min(initial=0) >= 0 and mask.max(initial=0) < plane):
+            raise ValueError(
+                "mask has entries from {:g} to {:g}, expected 0 to {} for tops of {}x{}; the "
+                "mask must come from the pooling that this layer undoes".format(
+                    mask.min(), mask.max(), plane - 1, unpooled.shape[2], unpooled.shape[3]
+                )
+            )
+        index = mask.astype(np.int64)
+        if not np.array_equal(index, mask):
+            raise ValueError("mask has fractional entries, expected whole numbers")
+        first = np.arange(0, unpooled.size, plane).reshape(mask.shape[:2] + (1, 1))
+        self.target = (index + first).ravel()
+        unpooled[...] = np.bincount(
+            self.target, weights=bottom[0].data.ravel(), minlength=unpooled.size
+        ).reshape(unpooled.shape)
+
+    def backward(self, top, propagate_down, bottom):
+        if propagate_down[0]:
+            bottom[0].diff[...] = top[0].diff.ravel()[self.target].reshape(bottom[0].diff.shape)
