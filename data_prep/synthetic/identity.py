@@ -1,0 +1,174 @@
+"""Who is in the picture, and how it is taken: everything that does not change with expression.
+
+Lengths are in face units: the distance between the eyes' centres of an average face (about
+62 mm). Averages follow adult anthropometry (face breadth 140 mm, eyes to chin 115 mm, mouth
+52 mm, nose 36 mm wide, eye fissure 30 mm); spreads are wider than life, so that identity matters
+in a small database.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+HAIR_STYLES = ("bald", "short", "side_parted", "fringe", "long", "curly", "tied_back")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One subject. Colours are BGR in [0, 1]; lengths in face units; the rest in [0, 1]."""
+
+    face_half_width: float
+    jaw_width: float
+    chin_width: float
+    chin_y: float
+    crown_y: float
+    ear_size: float
+    ear_flare: float
+    neck_half_width: float
+    eye_x: float
+    eye_half_width: float
+    upper_lid: float
+    lower_lid: float
+    eye_slant: float
+    eye_depth: float
+    lid_crease: float
+    iris_radius: float
+    iris_colour: tuple
+    brow_y: float
+    brow_arch: float
+    brow_slant: float
+    brow_thickness: float
+    brow_inner_x: float
+    brow_density: float
+    nose_tip_y: float
+    nose_half_width: float
+    nose_ridge_width: float
+    nose_height: float
+    mouth_y: float
+    mouth_half_width: float
+    upper_lip: float
+    lower_lip: float
+    lip_redness: float
+    cheekbones: float
+    skin_colour: tuple
+    hair_style: str
+    hair_colour: tuple
+    hairline_y: float
+    beard: float
+    moustache: float
+    stubble: float
+    glasses: str
+    glasses_darkness: float
+    age: float
+    freckles: float
+    asymmetry: tuple
+    resting: dict
+    expressiveness: float
+    texture_seed: int
+
+    @classmethod
+    def sample(cls, rng):
+        """Draw a subject from `rng` (numpy Generator)."""
+
+        def around(mean, spread, low=-1e9, high=1e9):
+            return float(np.clip(rng.normal(mean, spread), max(low, mean - 2.2 * spread),
+                                 min(high, mean + 2.2 * spread)))
+
+        male = rng.random() < 0.5
+        age = float(rng.beta(1.4, 2.2))
+        tone = float(rng.beta(1.6, 1.0))
+        skin_dark, skin_light = np.array([0.16, 0.23, 0.36]), np.array([0.66, 0.75, 0.93])
+        skin = skin_dark + (skin_light - skin_dark) * tone + rng.normal(0, 0.015, 3)
+        gray_hair = rng.random() < max(0.0, age - 0.45)
+        blond = rng.random() if tone > 0.45 else 0.0
+        hair = (np.array([0.04, 0.05, 0.07]) + blond**2.5 * np.array([0.30, 0.45, 0.58]))
+        if gray_hair:
+            hair = np.full(3, rng.uniform(0.45, 0.75))
+        iris = [(0.08, 0.12, 0.2), (0.1, 0.2, 0.33), (0.5, 0.42, 0.3), (0.3, 0.42, 0.33)][
+            int(rng.integers(4)) if tone > 0.5 else int(rng.integers(2))]
+        bearded = male and rng.random() < 0.3
+        style = rng.choice(HAIR_STYLES, p=([0.17, 0.33, 0.2, 0.08, 0.05, 0.12, 0.05] if male else
+                                           [0.0, 0.1, 0.15, 0.2, 0.25, 0.15, 0.15]))
+        # A face at rest is seldom at zero: drooping or lifted corners, low brows, tired lids.
+        resting = {
+            "brow_lower": around(0.0, 0.16), "brow_raise_inner": around(0.0, 0.12),
+            "brow_raise_outer": around(0.0, 0.12), "corner_up": around(0.0, 0.16),
+            "lids": around(0.0, 0.12), "lip_press": around(0.05, 0.15),
+            "folds": max(0.0, around(0.25 * age, 0.15)),
+        }
+        return cls(
+            face_half_width=around(1.13, 0.06), jaw_width=around(0.84 if male else 0.78, 0.06),
+            chin_width=around(0.40 if male else 0.33, 0.06), chin_y=around(1.90, 0.09),
+            crown_y=around(-1.72, 0.08), ear_size=around(0.36, 0.05),
+            ear_flare=around(0.08, 0.04), neck_half_width=around(0.78 if male else 0.64, 0.06),
+            eye_x=around(0.5, 0.022), eye_half_width=around(0.235, 0.018),
+            upper_lid=around(0.092, 0.016), lower_lid=around(0.062, 0.010),
+            eye_slant=around(0.015, 0.025), eye_depth=around(0.5, 0.25, 0, 1),
+            lid_crease=around(0.5, 0.35, 0, 1), iris_radius=around(0.098, 0.005),
+            iris_colour=iris,
+            brow_y=around(-0.345 if male else -0.375, 0.045), brow_arch=around(0.07, 0.03),
+            brow_slant=around(0.0, 0.035), brow_thickness=around(0.115 if male else 0.085, 0.02),
+            brow_inner_x=around(0.2, 0.03), brow_density=around(0.75, 0.15, 0.3, 1),
+            nose_tip_y=around(0.68, 0.06), nose_half_width=around(0.28, 0.035),
+            nose_ridge_width=around(0.12, 0.02), nose_height=around(0.36, 0.06),
+            mouth_y=around(1.16, 0.05), mouth_half_width=around(0.43, 0.035),
+            upper_lip=around(0.095, 0.025), lower_lip=around(0.135, 0.025),
+            lip_redness=around(0.5 if male else 0.7, 0.2, 0.1, 1),
+            cheekbones=around(0.5, 0.25, 0, 1),
+            skin_colour=tuple(np.clip(skin, 0.08, 0.97)), hair_style=str(style),
+            hair_colour=tuple(np.clip(hair + rng.normal(0, 0.02, 3), 0.02, 0.9)),
+            hairline_y=around(-1.12, 0.1),
+            beard=float(rng.uniform(0.5, 1)) if bearded and rng.random() < 0.6 else 0.0,
+            moustache=float(rng.uniform(0.5, 1)) if bearded else 0.0,
+            stubble=float(rng.uniform(0, 0.5)) if male else 0.0,
+            glasses=str(rng.choice(["none", "round", "square"], p=[0.78, 0.11, 0.11])),
+            glasses_darkness=float(rng.uniform(0.4, 0.95)), age=age,
+            freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.2 else 0.0,
+            asymmetry=tuple(rng.normal(0, 0.012, 6)), resting=resting,
+            expressiveness=float(rng.uniform(0.85, 1.1)), texture_seed=int(rng.integers(2**31)),
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One sequence's camera, light, pose and background. Angles in radians, scale relative."""
+
+    yaw: float
+    pitch: float
+    roll: float
+    scale: float
+    shift: tuple
+    light_azimuth: float
+    light_elevation: float
+    key_light: float
+    ambient: float
+    background: float
+    background_gradient: float
+    background_clutter: float
+    clothes: float
+    exposure: float
+    gamma: float
+    blur: float
+    noise: float
+    gaze: tuple
+    texture_seed: int
+
+    @classmethod
+    def sample(cls, rng):
+        """Draw a setting from `rng` (numpy Generator): nearly frontal, as CK+ is."""
+        key = float(rng.uniform(0.45, 0.95))
+        return cls(
+            yaw=float(np.clip(rng.normal(0, 0.07), -0.16, 0.16)),
+            pitch=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
+            roll=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
+            scale=float(rng.uniform(0.82, 1.02)), shift=tuple(rng.normal(0, 0.1, 2)),
+            light_azimuth=float(rng.uniform(-1.1, 1.1)),
+            light_elevation=float(rng.uniform(-0.1, 0.9)),
+            key_light=key, ambient=float(1.02 - 0.62 * key + rng.normal(0, 0.05)),
+            background=float(rng.uniform(0.1, 0.85)),
+            background_gradient=float(rng.normal(0, 0.12)),
+            background_clutter=float(rng.uniform(0, 0.08)), clothes=float(rng.uniform(0.05, 0.8)),
+            exposure=float(rng.uniform(0.85, 1.15)), gamma=float(rng.uniform(0.85, 1.2)),
+            blur=float(rng.uniform(0.3, 0.8)), noise=float(rng.uniform(0.004, 0.014)),
+            gaze=tuple(rng.normal(0, 0.012, 2)), texture_seed=int(rng.integers(2**31)),
+        )
