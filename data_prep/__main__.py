@@ -1,0 +1,60 @@
+"""The commands of data preparation; `python -m data_prep --help` lists them."""
+
+import argparse
+import sys
+
+from data_prep import align, build_lmdb, databases
+from gcnet.errors import one_line_errors
+
+_COMMANDS = (
+    (
+        "index",
+        "list a face database as index.csv",
+        databases.add_arguments,
+        databases.run,
+        "python -m data_prep index ckplus /path/to/CK+ -o data/ckplus",
+    ),
+    (
+        "align",
+        "cut out faces: 66x66, gray, eyes, nose and mouth in fixed places",
+        align.add_arguments,
+        align.run,
+        "python -m data_prep align data/ckplus/index.csv -o data/ckplus/faces",
+    ),
+    (
+        "lmdb",
+        "build a fold's train and test LMDB",
+        build_lmdb.add_arguments,
+        build_lmdb.run,
+        "python -m data_prep lmdb data/ckplus/faces/index.csv -o data/lmdb --fold 0 --classes 7",
+    ),
+    (
+        "check",
+        "check that a fold's LMDBs are whole",
+        build_lmdb.add_check_arguments,
+        build_lmdb.run_check,
+        "python -m data_prep check data/lmdb",
+    ),
+)
+
+
+@one_line_errors
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary, add_arguments, run, example in _COMMANDS:
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add_arguments(command)
+        command.set_defaults(run=run)
+    chosen = parser.parse_args(arguments)
+    return chosen.run(chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
