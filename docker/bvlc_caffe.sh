@@ -14,7 +14,7 @@
 # rename, under a lock).
 set -eu
 
-TREE_VERSION=1   # raise it when what PREFIX holds changes: older trees are then replaced
+TREE_VERSION=2   # raise it when what PREFIX holds changes: older trees are then replaced
 SUITE=bullseye
 PACKAGES="caffe python3-caffe libopenblas0-pthread"
 
@@ -150,6 +150,13 @@ WRAPPER
 wrapper caffe usr/bin/caffe
 wrapper python3 usr/bin/python3.9
 wrapper caffe-gtest "$(cd "$WORK/tree" && find usr -name 'caffe-gtest*' -type f | head -n 1)"
+# Python takes the loader's program for itself; what it starts by sys.executable must go through the
+# starter too.
+rm -f "$WORK/tree/usr/lib/python3.9/sitecustomize.py"   # Debian's, a link out of the tree
+cat > "$WORK/tree/usr/lib/python3.9/sitecustomize.py" <<SITE
+import os, sys
+sys.executable = os.path.join(os.path.dirname(sys.prefix), "bin", "python3")
+SITE
 # The import also compiles Python's files, once and here, since PREFIX may be read-only later.
 PYTHONDONTWRITEBYTECODE='' "$WORK/tree/bin/python3" -c 'import caffe' 2>"$WORK/apt/log" ||
     { tail -n 1 "$WORK/apt/log" >&2; fail "the unpacked Caffe does not start"; }
