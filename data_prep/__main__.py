@@ -3,10 +3,17 @@
 import argparse
 import sys
 
-from data_prep import align, build_lmdb, databases
+from data_prep import align, build_lmdb, databases, synthetic
 from gcnet.errors import one_line_errors
 
 _COMMANDS = (
+    (
+        "synthesize",
+        "write a synthetic face database",
+        synthetic.add_arguments,
+        synthetic.run,
+        "python -m data_prep synthesize ckplus data/synthetic --subjects 40",
+    ),
     (
         "index",
         "list a face database as index.csv",
