@@ -156,9 +156,7 @@ def face_shape(identity, intensities):
 
     jaw = _jaw(identity, chin_y, drop, au)
     w, crown = identity.face_half_width, identity.crown_y
-    skull = np.array([[w * 0.99, -0.35], [w * 0.96, -0.8], [w * 0.80, crown * 0.75],
-                      [w * 0.45, crown * 0.95], [0, crown], [-w * 0.45, crown * 0.95],
-                      [-w * 0.80, crown * 0.75], [-w * 0.96, -0.8], [-w * 0.99, -0.35]])
+    skull = _crown(w, crown, -0.3)
     outline = spline(np.concatenate([jaw, skull]), 5, closed=True)
 
     shape = FaceShape(
@@ -337,3 +335,93 @@ def five_points(landmarks):
     """
     return np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30],
                      landmarks[48], landmarks[54]])
+
+
+def _crown(half_width, top, y, samples=9):
+    """Half an ellipse over the head, from (half_width, y) over (0, top) to (-half_width, y)."""
+    angle = np.linspace(0, np.pi, samples)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([half_width * np.sign(cos) * np.abs(cos) ** 0.85,
+                     y + (top - y) * sin ** 0.9], 1)
+
+
+def hair_outlines(identity, rng):
+    """Outlines of the hair before and behind the head (n x 2, face units); None where there is none.
+
+    `rng` draws the parting, the fringe, the length and the unruliness.
+    """
+    style = identity.hair_style
+    if style == "bald":
+        return None, None
+    width, line = identity.face_half_width, identity.hairline_y
+    volume = {"short": 0.05, "side_parted": 0.1, "fringe": 0.12, "long": 0.13, "curly": 0.24,
+              "tied_back": 0.04}[style]
+    side_end = {"short": 0.0, "side_parted": 0.1, "fringe": 0.9, "long": 0.3, "curly": 0.25,
+                "tied_back": -0.15}[style]
+    top = max(identity.crown_y - volume, -2.04)
+    half = min(width + 0.75 * volume, 1.5)
+    unruly = 0.035 if style == "curly" else 0.010
+    outer = np.concatenate([[[half * 0.97, side_end]], _crown(half, top, -0.45, 11),
+                            [[-half * 0.97, side_end]]])
+    outer = spline(outer + rng.normal(0, unruly, outer.shape), 5)
+    part = float(rng.choice([-1, 1]))
+    if style == "fringe":
+        low = identity.brow_y - rng.uniform(0.1, 0.32)
+        inner = [[-0.93, side_end], [-0.93, -0.2], [-0.82, low - 0.02], [-0.4, low - 0.06],
+                 [0.1, low - 0.04], [0.5, low - 0.07], [0.82, low - 0.02], [0.93, -0.2],
+                 [0.93, side_end]]
+    elif style == "side_parted":
+        tilt = 0.15 * part
+        inner = [[-1.02, side_end], [-1.0, -0.35], [-0.88, -0.75 + 0.7 * tilt],
+                 [-0.45, line - 0.02 + tilt], [0, line + 0.02], [0.45, line - 0.02 - tilt],
+                 [0.88, -0.75 - 0.7 * tilt], [1.0, -0.35], [1.02, side_end]]
+    elif style == "long":
+        inner = [[-0.94, side_end], [-0.98, -0.1], [-0.88, -0.66], [-0.5, line + 0.02],
+                 [0.06 * part, line - 0.12], [0.5, line + 0.02], [0.88, -0.66], [0.98, -0.1],
+                 [0.94, side_end]]
+    else:
+        recede = 0.2 * identity.age if style == "short" else 0.0
+        inner = [[-1.06, side_end], [-1.0, -0.4], [-0.88, -0.78 - recede],
+                 [-0.55, line - recede], [0, line], [0.55, line - recede],
+                 [0.88, -0.78 - recede], [1.0, -0.4], [1.06, side_end]]
+    inner = np.array(inner) * [width / 1.13, 1]
+    front = np.concatenate([outer, spline(inner + rng.normal(0, unruly, inner.shape), 5)])
+    if style not in ("long", "fringe"):
+        return front, None
+    length = rng.uniform(1.5, 2.5) if style == "long" else rng.uniform(0.9, 1.7)
+    wide = half + rng.uniform(0.0, 0.12)
+    ends = np.array([[-wide, 0.3], [-wide, length - 0.2], [-wide + 0.12, length], [-0.6, length],
+                     [0.6, length], [wide - 0.12, length], [wide, length - 0.2], [wide, 0.3]])
+    return front, spline(np.concatenate([_crown(half, top, -0.45), ends]), 5, closed=True)
+
+
+def ear_outline(identity, side):
+    """Outline of the ear on a side of the image (n x 2, face units)."""
+    x, size, flare = identity.face_half_width, identity.ear_size, identity.ear_flare
+    points = [[x - 0.08, -0.12], [x + flare + 0.05, -0.2], [x + flare + 0.11, 0.05],
+              [x + flare + 0.03, size], [x - 0.02, size + 0.2], [x - 0.1, size]]
+    return spline(_mirrored(points, side), 4, closed=True)
+
+
+def body_outlines(identity):
+    """Outlines of the neck and of the clothes (n x 2, face units)."""
+    half, collar = identity.neck_half_width, 2.45
+    neck = np.array([[-half, 0.6], [-half * 0.97, 2.2], [-half * 1.25, 2.8], [half * 1.25, 2.8],
+                     [half * 0.97, 2.2], [half, 0.6]])
+    clothes = np.array([[-half * 1.05, collar - 0.15], [-1.7, collar + 0.2], [-2.5, collar + 0.7],
+                        [-2.6, 6.0], [2.6, 6.0], [2.5, collar + 0.7], [1.7, collar + 0.2],
+                        [half * 1.05, collar - 0.15], [0, collar + 0.25]])
+    return neck, spline(clothes, 5, closed=True)
+
+
+def glasses_curves(identity):
+    """Rims, bridge and temples of the subject's glasses: open curves (n x 2, face units)."""
+    angle = np.linspace(0, 2 * np.pi, 33)
+    cos, sin = np.cos(angle), np.sin(angle)
+    power, height = (0.9, 0.31) if identity.glasses == "round" else (0.5, 0.24)
+    rim = np.stack([0.38 * np.sign(cos) * np.abs(cos) ** power,
+                    height * np.sign(sin) * np.abs(sin) ** power + 0.06], 1)
+    x = identity.eye_x + 0.02
+    temple = np.array([[x + 0.37, -0.02], [identity.face_half_width + 0.02, -0.06]])
+    return [rim + [x, 0], rim - [x, 0], np.array([[0.37 - x, 0.0], [0, -0.04], [x - 0.37, 0.0]]),
+            _mirrored(temple, LEFT), _mirrored(temple, RIGHT)]

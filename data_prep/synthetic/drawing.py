@@ -1,5 +1,7 @@
 """Soft-edged shapes on float canvases: splines, polygons, strokes, noise textures."""
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -7,21 +9,22 @@ import numpy as np
 _FRACTION_BITS = 4
 
 
+@functools.cache
+def _spline_basis(samples):
+    t = np.linspace(0, 1, samples, endpoint=False)
+    return np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
+                     t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1) / 2
+
+
 def spline(points, samples_per_segment=6, closed=False):
-    """Catmull-Rom curve through `points` (n x 2, float): m x 2 float32, the given points included."""
-    points = np.asarray(points, np.float32)
-    if closed:
-        padded = np.concatenate([points[-1:], points, points[:2]])
-    else:
-        padded = np.concatenate([
-            [2 * points[0] - points[1]], points, [2 * points[-1] - points[-2]]
-        ]).astype(np.float32)
-    t = np.linspace(0, 1, samples_per_segment, endpoint=False, dtype=np.float32)
-    basis = np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
-                      t + 4 * t**2 - 3 * t**3, t**3 * 1 - t**2], 1) / 2
+    """Catmull-Rom curve through `points` (n x 2, float): m x 2 float64, the given points included."""
+    points = np.asarray(points, np.float64)
+    before, after = ((points[-1], points[:2]) if closed else
+                     (2 * points[0] - points[1], 2 * points[-1:] - points[-2:-1]))
+    padded = np.vstack([before, points, after])
     windows = np.stack([padded[i:len(padded) - 3 + i] for i in range(4)], 1)
-    curve = np.einsum("tk,skd->std", basis, windows).reshape(-1, 2)
-    return curve if closed else np.concatenate([curve, points[-1:]])
+    curve = (_spline_basis(samples_per_segment) @ windows).reshape(-1, 2)
+    return curve if closed else np.vstack([curve, points[-1:]])
 
 
 class Canvas:
@@ -44,19 +47,14 @@ class Canvas:
 
         Returns (region, mask): `region` a pair of slices of the canvas, `mask` float32 in [0, 1].
         """
-        region, corner = self._region(points, blur)
-        mask = np.zeros((region[0].stop - region[0].start, region[1].stop - region[1].start),
-                        np.uint8)
-        cv2.fillPoly(mask, [self._fixed_point(points) - corner], 255, cv2.LINE_AA,
-                     _FRACTION_BITS)
+        region, mask, pixels = self._region(points, blur)
+        cv2.fillPoly(mask, [pixels], 255, cv2.LINE_AA, _FRACTION_BITS)
         return region, self._soften(mask, blur)
 
     def stroke(self, points, width, blur=0.0):
         """Mask of an open curve drawn `width` face units wide; as `polygon` otherwise."""
-        region, corner = self._region(points, blur + width)
-        mask = np.zeros((region[0].stop - region[0].start, region[1].stop - region[1].start),
-                        np.uint8)
-        cv2.polylines(mask, [self._fixed_point(points) - corner], False, 255,
+        region, mask, pixels = self._region(points, blur + width)
+        cv2.polylines(mask, [pixels], False, 255,
                       max(1, int(round(width * self.unit))), cv2.LINE_AA, _FRACTION_BITS)
         return region, self._soften(mask, blur)
 
@@ -76,21 +74,23 @@ class Canvas:
         return self._soften(depth, blur)
 
     def _region(self, points, margin):
-        points = np.asarray(points, np.float32)
-        pad = 3 * margin * self.unit + 2
-        pixels = (points - self.origin) * self.unit
-        low = np.clip(np.floor(pixels.min(0) - pad), 0, None).astype(int)
-        high = np.minimum(np.ceil(pixels.max(0) + pad).astype(int) + 1,
-                          [self.shape[1], self.shape[0]])
-        high = np.maximum(high, low + 1)
-        region = (slice(low[1], high[1]), slice(low[0], high[0]))
-        return region, (low * (1 << _FRACTION_BITS)).astype(np.int32)
+        """The slices of the canvas that hold `points` and a margin, an empty mask of that size,
+        and the points in it."""
+        fixed = self._fixed_point(points)
+        pad = int(3 * margin * self.unit + 3)
+        left, top = np.maximum((fixed.min(0) >> _FRACTION_BITS) - pad, 0).tolist()
+        right, bottom = ((fixed.max(0) >> _FRACTION_BITS) + pad).tolist()
+        right = max(left + 1, min(right, self.shape[1]))
+        bottom = max(top + 1, min(bottom, self.shape[0]))
+        corner = np.array([left << _FRACTION_BITS, top << _FRACTION_BITS], np.int32)
+        return ((slice(top, bottom), slice(left, right)),
+                np.zeros((bottom - top, right - left), np.uint8), fixed - corner)
 
     def _soften(self, mask, blur):
         sigma = blur * self.unit
         if sigma > 0.3:
             mask = cv2.GaussianBlur(mask, (0, 0), sigma)
-        return mask.astype(np.float32) / 255
+        return mask * np.float32(1 / 255)
 
 
 def noise_texture(rng, shape, sigma, stretch=1.0):

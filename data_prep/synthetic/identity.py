@@ -66,6 +66,10 @@ class Identity:
     expressiveness: float
     texture_seed: int
 
+    @property
+    def hair_covers_ears(self):
+        return self.hair_style in ("long", "fringe")
+
     @classmethod
     def sample(cls, rng):
         """Draw a subject from `rng` (numpy Generator)."""
@@ -97,8 +101,8 @@ class Identity:
             "folds": max(0.0, around(0.25 * age, 0.15)),
         }
         return cls(
-            face_half_width=around(1.13, 0.06), jaw_width=around(0.84 if male else 0.78, 0.06),
-            chin_width=around(0.40 if male else 0.33, 0.06), chin_y=around(1.90, 0.09),
+            face_half_width=around(1.13, 0.06), jaw_width=around(0.89 if male else 0.83, 0.06),
+            chin_width=around(0.43 if male else 0.37, 0.06), chin_y=around(1.90, 0.09),
             crown_y=around(-1.72, 0.08), ear_size=around(0.36, 0.05),
             ear_flare=around(0.08, 0.04), neck_half_width=around(0.78 if male else 0.64, 0.06),
             eye_x=around(0.5, 0.022), eye_half_width=around(0.235, 0.018),
@@ -167,7 +171,7 @@ class Setting:
             key_light=key, ambient=float(1.02 - 0.62 * key + rng.normal(0, 0.05)),
             background=float(rng.uniform(0.1, 0.85)),
             background_gradient=float(rng.normal(0, 0.12)),
-            background_clutter=float(rng.uniform(0, 0.08)), clothes=float(rng.uniform(0.05, 0.8)),
+            background_clutter=float(rng.uniform(0, 0.06)), clothes=float(rng.uniform(0.05, 0.8)),
             exposure=float(rng.uniform(0.85, 1.15)), gamma=float(rng.uniform(0.85, 1.2)),
             blur=float(rng.uniform(0.3, 0.8)), noise=float(rng.uniform(0.004, 0.014)),
             gaze=tuple(rng.normal(0, 0.012, 2)), texture_seed=int(rng.integers(2**31)),
