@@ -6,6 +6,16 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
+def naming(path):
+    """Put `path` into an OSError that does not say which file it is about (a full disk)."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextlib.contextmanager
 def replacing(path, mode="w", **open_arguments):
     """Open a temporary file beside `path`; rename it to `path` when the block ends well.
 
@@ -15,7 +25,7 @@ def replacing(path, mode="w", **open_arguments):
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, mode, **open_arguments) as file:
+        with naming(path), open(partial, mode, **open_arguments) as file:
             yield file
         os.replace(partial, path)
     except BaseException:

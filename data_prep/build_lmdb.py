@@ -33,7 +33,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import FACE_SIZE, augment, index
-from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs, write_pairs
+from data_prep.atomic import replacing
+from data_prep.pairs import PAIR_SHAPE, read_pairs, write_pairs
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, FOLDS, folds
 
@@ -41,8 +42,8 @@ RECORD_COLUMNS = (
     "key", "image", "reference", "subject", "sequence", "frame", "label", "class_id", "copy"
 )  # fmt: skip
 
-# 11 records of each training face: about 10,000 for a CK+ fold with three apex frames a sequence, so
-# that 300,000 iterations of 64 see each record, in a new crop each time, 2,000 times.
+# 11 records of each training face: about 10,000 for a CK+ fold with three apex frames a sequence,
+# so that 300,000 iterations of 64 see each record, in a new crop each time, 2,000 times.
 COPIES = 10
 
 _CONTENT = {"train", "test", "train.csv", "test.csv", "fold.json"}
@@ -71,7 +72,7 @@ def build(index_path, out, fold, classes, copies=COPIES, seed=0):
         "index": str(table.path),
         "inputs": {
             "index_sha256": hashlib.sha256(table.path.read_bytes()).hexdigest(),
-            "faces_sha256": hashlib.sha256(b"".join(faces[r.image] for r in table.rows)).hexdigest(),
+            "faces_sha256": hashlib.sha256(b"".join(faces.values())).hexdigest(),
             "fold": fold,
             "classes": classes,
             "copies": copies,
@@ -98,7 +99,8 @@ def build(index_path, out, fold, classes, copies=COPIES, seed=0):
         if fold is not None:
             _write_part(partial, "train", plan, faces, names, seed)
         _write_part(partial, "test", [(row, 0) for row in test_rows], faces, names, seed)
-        (partial / "fold.json").write_text(json.dumps(description, indent=1) + "\n")
+        with replacing(partial / "fold.json") as file:
+            json.dump(description, file, indent=1)
         check(partial)
         _replace(partial, out)
     finally:
@@ -181,7 +183,7 @@ def _counts(rows, names, records):
 
 def _write_part(folder, part, plan, faces, names, seed):
     """Write the LMDB `part` and its table of records."""
-    with open(folder / f"{part}.csv", "w", newline="", encoding="utf-8") as file:
+    with replacing(folder / f"{part}.csv", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(RECORD_COLUMNS)
         for number, (row, copy) in enumerate(plan):
@@ -312,9 +314,8 @@ def run(arguments):
         counts = description[part]
         if counts["records"]:
             samples = ", ".join(f"{name} {count}" for name, count in counts["samples"].items())
-            print(
-                f"{part}: {counts['records']} pairs of {len(counts['subjects'])} subjects ({samples})"
-            )
+            subjects = len(counts["subjects"])
+            print(f"{part}: {counts['records']} pairs of {subjects} subjects ({samples})")
     print(f"{arguments.output}: " + ("written" if built else "already built from the same inputs"))
 
 

@@ -77,7 +77,7 @@ def read(path):
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; give the index.csv of a database or of photographs")
+        raise InputError(f"{path}: no such file; give a database's or your own index.csv")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             index = Index(path, tuple(_rows(path, csv.DictReader(file, strict=True))))
@@ -90,7 +90,9 @@ def read(path):
     _check_references(index)
     for row in index.rows:
         if not index.file(row.image).is_file():
-            raise index.error(row, f"no such image: {index.file(row.image)}; restore it or drop the row")
+            raise index.error(
+                row, f"no such image: {index.file(row.image)}; restore it or drop the row"
+            )
     return index
 
 
@@ -140,11 +142,13 @@ def _row(where, record, with_landmarks, line):
             raise InputError(f"{where}: {name} is empty; fill it in or drop the row")
     if values["label"] and values["label"] not in LABELS:
         raise InputError(
-            f"{where}: unknown label {values['label']!r}; use {', '.join(LABELS)}, or leave it empty"
+            f"{where}: unknown label {values['label']!r}; "
+            f"use {', '.join(LABELS)}, or leave it empty"
         )
     if values["frame"] and not (values["frame"].isascii() and values["frame"].isdigit()):
         raise InputError(
-            f"{where}: frame {values['frame']!r} is no whole number; number the frames or leave it empty"
+            f"{where}: frame {values['frame']!r} is no whole number; "
+            "number the frames or leave it empty"
         )
     for name in ("image", "reference"):
         if values[name]:
@@ -166,7 +170,8 @@ def _landmarks(where, record):
             number = math.nan
         if not math.isfinite(number):
             raise InputError(
-                f"{where}: {name} is {text!r}, not a number; give all ten landmarks or leave them empty"
+                f"{where}: {name} is {text!r}, not a number; "
+                "give all ten landmarks or leave them empty"
             )
         numbers.append(number)
     points = tuple(zip(numbers[::2], numbers[1::2], strict=True))
@@ -198,7 +203,8 @@ def _check_references(index):
         if reference.label not in (NEUTRAL, ""):
             raise index.error(
                 row,
-                f"its reference {row.reference} is labelled {reference.label}; give a neutral image",
+                f"its reference {row.reference} is labelled {reference.label}; "
+                "give a neutral image",
             )
 
 

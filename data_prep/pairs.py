@@ -18,6 +18,8 @@ from gcnet.errors import InputError
 PAIR_SHAPE = (2, FACE_SIZE, FACE_SIZE)
 KEY_DIGITS = 8
 
+_REMEDY = "build it again with python -m data_prep lmdb"
+
 _FIRST_MAP_SIZE = 1 << 24
 _RECORDS_PER_COMMIT = 500
 
@@ -42,7 +44,10 @@ def write_pairs(path, records):
             _commit(database, batch)
             database.sync(True)
     except lmdb.Error as error:
-        raise InputError(f"{path}: cannot write the LMDB ({error}); free some space there") from None
+        raise InputError(
+            f"{path}: cannot write the LMDB ({error}); is the disk full? Free some space or choose "
+            "another folder"
+        ) from None
 
 
 def _commit(database, batch):
@@ -72,20 +77,19 @@ def open_pairs(path):
     end the process with a bus error.
     """
     file = Path(path) / "data.mdb"
-    remedy = "build it again with python -m data_prep lmdb"
     if not file.is_file():
-        raise InputError(f"{path}: no LMDB here (data.mdb is missing); {remedy}")
+        raise InputError(f"{path}: no LMDB here (data.mdb is missing); {_REMEDY}")
     size = file.stat().st_size
     if size == 0:
-        raise InputError(f"{file}: is empty (0 bytes); {remedy}")
+        raise InputError(f"{file}: is empty (0 bytes); {_REMEDY}")
     try:
         database = lmdb.open(str(path), readonly=True, lock=False, create=False)
     except lmdb.Error as error:
-        raise InputError(f"{file}: no readable LMDB ({error}); {remedy}") from None
+        raise InputError(f"{file}: no readable LMDB ({error}); {_REMEDY}") from None
     with database:
         needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
         if size < needed:
-            raise InputError(f"{file}: truncated, {size} of {needed} bytes; {remedy}")
+            raise InputError(f"{file}: truncated, {size} of {needed} bytes; {_REMEDY}")
         yield database
 
 
@@ -95,7 +99,15 @@ def read_pairs(path):
     Returns (pairs, labels): uint8 N x 2 x 66 x 66, and int64 N. Raises InputError as `open_pairs`
     does, and for a record that is no pair.
     """
-    with open_pairs(path) as database, database.begin() as transaction:
+    with open_pairs(path) as database:
+        try:
+            return _read(path, database)
+        except lmdb.Error as error:
+            raise InputError(f"{path}: damaged LMDB ({error}); {_REMEDY}") from None
+
+
+def _read(path, database):
+    with database.begin() as transaction:
         count = transaction.stat()["entries"]
         pairs = np.empty((count, *PAIR_SHAPE), np.uint8)
         labels = np.empty(count, np.int64)
@@ -103,12 +115,13 @@ def read_pairs(path):
             try:
                 datum = Datum.FromString(value)
             except DecodeError:
-                raise InputError(f"{path}: record {key.decode()} is no Datum") from None
+                raise InputError(f"{path}: record {key!r} is no Datum; {_REMEDY}") from None
             shape = (datum.channels, datum.height, datum.width)
             if shape != PAIR_SHAPE or len(datum.data) != pairs[0].size:
                 raise InputError(
-                    f"{path}: record {key.decode()} holds {'x'.join(map(str, shape))} values "
-                    f"({len(datum.data)} bytes), not {'x'.join(map(str, PAIR_SHAPE))}"
+                    f"{path}: record {key!r} holds {'x'.join(map(str, shape))} values "
+                    f"({len(datum.data)} bytes), not {'x'.join(map(str, PAIR_SHAPE))}; "
+                    + _REMEDY
                 )
             pairs[number] = np.frombuffer(datum.data, np.uint8).reshape(PAIR_SHAPE)
             labels[number] = datum.label

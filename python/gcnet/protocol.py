@@ -38,8 +38,9 @@ def ascending(subjects):
 
     def key(subject):
         parts = re.split(r"(\d+)", subject)
-        numbers = tuple((part, 0) if i % 2 == 0 else ("", int(part)) for i, part in enumerate(parts))
-        return numbers, subject
+        # re.split alternates: text, digits, text ...
+        parts[1::2] = map(int, parts[1::2])
+        return parts, subject
 
     return sorted(set(subjects), key=key)
 
