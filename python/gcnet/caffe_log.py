@@ -1,0 +1,69 @@
+"""What Caffe's log tells: the course of the losses, and why Caffe gave up."""
+
+import math
+import re
+
+_ITERATION = re.compile(r"\] Iteration (\d+)[ ,(].*?loss = (\S+)")
+_TRAIN_OUTPUT = re.compile(r"Train net output #\d+: (\S+) = (\S+)(?: \(\* (\S+) = (\S+) loss\))?")
+_TESTING = re.compile(r"\] Iteration (\d+), Testing net")
+_TEST_OUTPUT = re.compile(r"Test net output #\d+: (\S+) = ([^\s(]+)")
+
+
+class CaffeLog:
+    """Curves read from a log line by line.
+
+    `train` is {"loss" or an output's name: {iteration: value}}, with each term of the loss times
+    its loss_weight, as it adds to the whole. `test` is the same for the test net, unweighted.
+    Where a resumed training repeats iterations, the later values stand.
+    """
+
+    def __init__(self, lines=()):
+        self.train = {}
+        self.test = {}
+        self._iteration = None
+        self._test_iteration = None
+        for line in lines:
+            self.read(line)
+
+    @property
+    def iteration(self):
+        """The last iteration whose loss was displayed, or None."""
+        return self._iteration
+
+    @property
+    def loss(self):
+        """The loss displayed last, or None."""
+        return None if self._iteration is None else self.train["loss"][self._iteration]
+
+    def read(self, line):
+        if match := _TESTING.search(line):
+            self._test_iteration = int(match[1])
+        elif match := _ITERATION.search(line):
+            self._iteration = int(match[1])
+            self.train.setdefault("loss", {})[self._iteration] = float(match[2])
+        elif match := _TRAIN_OUTPUT.search(line):
+            value = float(match[4] or match[2])
+            self.train.setdefault(match[1], {})[self._iteration] = value
+        elif match := _TEST_OUTPUT.search(line):
+            self.test.setdefault(match[1], {})[self._test_iteration] = float(match[2])
+
+    @property
+    def diverged(self):
+        """Whether the loss displayed last is no finite number."""
+        return self.loss is not None and not math.isfinite(self.loss)
+
+
+def failure(text):
+    """The line of a log or of standard error that says best why Caffe ended; "" for an empty one.
+
+    In this order: what a Python layer or this package's own script printed as "error: ...", glog's
+    fatal message, the last line.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("error: ")]
+    if own:
+        return own[-1].removeprefix("error: ")
+    fatal = [line for line in lines if re.match(r"F\d{4} ", line)]
+    if fatal:
+        return fatal[-1].partition("] ")[2]
+    return lines[-1] if lines else ""

@@ -1,0 +1,114 @@
+"""Where Caffe is: the `caffe` command and a Python in which `import caffe` works.
+
+An engine is chosen by name, `--engine` or the environment variable GCNET_ENGINE. There is one:
+
+bvlc    BVLC Caffe 1.0, in this order: the prefix that the environment variable BVLC_CAFFE names,
+        the prefix of `make caffe` in the user's cache folder, Debian's packages in /usr/bin (as in
+        the Docker images)
+"""
+
+import functools
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gcnet.errors import InputError, one_line_errors
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository. Caffe runs in it, and the paths in rendered prototxt files are relative to it."""
+
+DEFAULT = "bvlc"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A Caffe that can be started: its name and the paths of its two programs."""
+
+    name: str
+    caffe: str
+    python: str
+
+    def environment(self, log_level=0):
+        """Environment variables for its programs.
+
+        `log_level` is glog's: 0 logs everything to standard error, 2 errors only. PYTHONPATH gets
+        the folder of `gcnet_layers`, which the nets' Python layers are imported from.
+        """
+        paths = [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+            "GLOG_minloglevel": str(log_level),
+        }
+
+    def run_module(self, module, *arguments):
+        """Run `python -m <module>` of this package in the engine; returns its standard output.
+
+        Raises InputError with the module's own error line, or with Caffe's.
+        """
+        from gcnet.caffe_log import failure
+
+        done = subprocess.run(
+            [self.python, "-m", module, *map(str, arguments)],
+            env=self.environment(log_level=2),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise InputError(failure(done.stderr) or f"{module} ended with {done.returncode}")
+        return done.stdout
+
+
+def find(name=None):
+    """The Engine called `name`; None means GCNET_ENGINE or else the default.
+
+    Raises InputError if there is no such engine or it is not installed.
+    """
+    name = name or os.environ.get("GCNET_ENGINE") or DEFAULT
+    if name not in ENGINES:
+        raise InputError(f"no engine {name!r}; choose one of {', '.join(ENGINES)}")
+    return ENGINES[name]()
+
+
+def _bvlc():
+    named = os.environ.get("BVLC_CAFFE")
+    if named:
+        if not _is_prefix(Path(named)):
+            raise InputError(f"BVLC_CAFFE={named}: no bin/caffe and bin/python3 there")
+        return _in_prefix(Path(named))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if _is_prefix(cache / "gcnet" / "bvlc-caffe"):
+        return _in_prefix(cache / "gcnet" / "bvlc-caffe")
+    # Debian's folder by name and not through PATH, where `caffe` is this package's own command.
+    if _is_prefix(Path("/usr")) and _imports_caffe("/usr/bin/python3"):
+        return _in_prefix(Path("/usr"))
+    raise InputError("BVLC Caffe is not installed: run `make caffe`")
+
+
+def _is_prefix(prefix):
+    return all(os.access(prefix / "bin" / program, os.X_OK) for program in ("caffe", "python3"))
+
+
+def _in_prefix(prefix):
+    return Engine("bvlc", str(prefix / "bin" / "caffe"), str(prefix / "bin" / "python3"))
+
+
+@functools.cache
+def _imports_caffe(python):
+    return subprocess.run([python, "-c", "import caffe"], capture_output=True).returncode == 0
+
+
+ENGINES = {"bvlc": _bvlc}
+
+
+@one_line_errors
+def run_caffe():
+    """The console script `caffe`: the engine's own `caffe` with the same arguments."""
+    engine = find()
+    log_level = int(os.environ.get("GLOG_minloglevel", 0))
+    environment = {**engine.environment(log_level), "GLOG_logtostderr": "1"}
+    os.execve(engine.caffe, [engine.caffe, *sys.argv[1:]], environment)

@@ -1,0 +1,283 @@
+"""A run folder: everything that is needed to repeat a training of some folds.
+
+======================================  =======================================================
+`run.json`                              its settings (Settings), command, git revision and date
+`fold<k>/net.prototxt`, `solver...`,    the rendered files: `caffe train -solver <it>` from the
+`deploy.prototxt`                       repository's root trains this fold
+`fold<k>/caffe.log`                     Caffe's own log, of all its starts one after the other
+`fold<k>/fold.json`                     what the fold's LMDBs were made from
+`fold<k>/snapshot_iter_N.*`             snapshots; once finished, only that of the last iteration
+`fold<k>/finished.json`                 there when the fold has been trained to its last iteration
+`results.json`, `report.html`, ...      what gcnet.evaluation makes of it
+======================================  =======================================================
+"""
+
+import hashlib
+import json
+import subprocess
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from data_prep.atomic import replacing
+from gcnet import prototxt
+from gcnet.engine import ROOT
+from gcnet.errors import InputError
+from gcnet.protocol import CLASSES, NEUTRAL
+
+RUNS = ROOT / "runs"
+PROTOTXT = ROOT / "prototxt"
+LMDBS = ROOT / "data" / "folds"
+
+NETS = {
+    "cnn": "CNN",
+    "mlcnn": "Metric-learning CNN",
+    "s0r0": "GCNet S0R0",
+    "s1r0": "GCNet S1R0",
+    "s0r1": "GCNet S0R1",
+    "s1r1": "GCNet S1R1",
+}
+"""The six models of Figure 2 by the names of their solvers, with the names that people read."""
+
+
+def portable(path):
+    """A path as text: relative to the repository where it lies inside it, else absolute."""
+    path = Path(path).resolve()
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def database_name(index):
+    """A name for the database behind an index: its folder's, or the one above a folder "faces"."""
+    folder = Path(index).resolve().parent
+    return folder.parent.name if folder.name == "faces" else folder.name
+
+
+def sha256(path):
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def git_revision():
+    """The commit that the repository is at, with "+" if files differ from it; "" without git."""
+
+    def git(*arguments):
+        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+
+    try:
+        revision, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "-uno")
+    except FileNotFoundError:
+        return ""
+    return revision.stdout.strip() + ("+" if changes.stdout.strip() else "")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the outcome of a run. Two runs of equal Settings are the same experiment.
+
+    `weights` maps each file that the training starts from to its SHA-256. `prototxt` is the folder
+    of the solvers, nets and deploy nets, `prototxt_sha256` the digest of the three that are used.
+    """
+
+    net: str
+    classes: int
+    max_iter: int
+    index: str
+    index_sha256: str
+    copies: int
+    seed: int
+    engine: str
+    weights: dict
+    prototxt: str
+    prototxt_sha256: str
+
+
+def settings(net, classes, max_iter, index, copies, seed, engine, weights, folder):
+    """Settings with the digests filled in. `max_iter` None means the solver's own.
+
+    Raises InputError for an index or weights file that is not there, or an unknown net.
+    """
+    texts = source_texts(net, folder)
+    if max_iter is None:
+        max_iter = int(prototxt.values(texts["solver"], "max_iter")[0])
+    for path in (index, *weights):
+        if not Path(path).is_file():
+            raise InputError(f"{path}: no such file")
+    return Settings(
+        net=net,
+        classes=classes,
+        max_iter=max_iter,
+        index=portable(index),
+        index_sha256=sha256(index),
+        copies=copies,
+        seed=seed,
+        engine=engine,
+        weights={portable(path): sha256(path) for path in weights},
+        prototxt=portable(folder),
+        prototxt_sha256=hashlib.sha256("".join(texts.values()).encode()).hexdigest(),
+    )
+
+
+def source_texts(net, folder):
+    """{"solver", "net", "deploy": text} of a net, from a folder laid out as prototxt/.
+
+    The solver's `net:` says which net file it is, and `deploy_<that>` stands beside it.
+    """
+
+    def read(name):
+        path = Path(folder) / name
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; choose a net of {', '.join(NETS)}")
+        return path.read_text(encoding="utf-8")
+
+    solver = read(f"solver_{net}.prototxt")
+    net_file = Path(prototxt.values(solver, "net")[0]).name
+    return {"solver": solver, "net": read(net_file), "deploy": read(f"deploy_{net_file}")}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what its run.json says."""
+
+    folder: Path
+    settings: Settings
+    command: str
+    revision: str
+    date: str
+
+    @property
+    def name(self):
+        return portable(self.folder)
+
+    @property
+    def class_names(self):
+        return CLASSES[self.settings.classes]
+
+    def fold_folder(self, fold):
+        return self.folder / f"fold{fold}"
+
+    def lmdb_folder(self, fold):
+        """The LMDBs of a fold. Runs on the same samples share them: nets differ, data do not."""
+        made_from = (
+            self.settings.index,
+            self.settings.index_sha256,
+            self.settings.classes,
+            self.settings.copies,
+            self.settings.seed,
+        )
+        key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
+        return LMDBS / f"{database_name(ROOT / self.settings.index)}-{key}" / f"fold{fold}"
+
+    def folds(self):
+        """Folds that have been started, ascending."""
+        return sorted(
+            int(path.name.removeprefix("fold"))
+            for path in self.folder.glob("fold*")
+            if path.name.removeprefix("fold").isdigit()
+        )
+
+    def is_finished(self, fold):
+        return (self.fold_folder(fold) / "finished.json").is_file()
+
+    def snapshots(self, fold):
+        """Iteration -> .solverstate of a fold, the newest first."""
+        found = {
+            int(path.stem.removeprefix("snapshot_iter_")): path
+            for path in self.fold_folder(fold).glob("snapshot_iter_*.solverstate")
+        }
+        return dict(sorted(found.items(), reverse=True))
+
+    def final_caffemodel(self, fold):
+        return self.fold_folder(fold) / f"snapshot_iter_{self.settings.max_iter}.caffemodel"
+
+    def stages(self):
+        """The stages that its solver trains with."""
+        return prototxt.values(
+            source_texts(self.settings.net, ROOT / self.settings.prototxt)["solver"],
+            "train_state.stage",
+        )
+
+
+def load(folder):
+    """The Run of an existing run folder. Raises InputError if it has no readable run.json."""
+    path = Path(folder) / "run.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name for field in fields(Settings)}
+        if set(content["settings"]) != known:
+            raise KeyError(*(set(content["settings"]) ^ known))
+        return Run(
+            Path(folder).resolve(),
+            Settings(**content["settings"]),
+            content["command"],
+            content["revision"],
+            content["date"],
+        )
+    except FileNotFoundError:
+        raise InputError(f"{folder}: no run folder (run.json is missing)") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not readable as a run's settings ({error})") from None
+
+
+def open_or_create(folder, wanted, command, date):
+    """The Run in `folder` with the Settings `wanted`; writes run.json if the folder is new.
+
+    Raises InputError naming the settings that differ if the folder is another run's.
+    """
+    path = Path(folder) / "run.json"
+    if path.exists():
+        run = load(folder)
+        old, new = asdict(run.settings), asdict(wanted)
+        different = [f"{name} {old[name]}, now {new[name]}" for name in old if old[name] != new[name]]
+        if different:
+            raise InputError(
+                f"{folder}: was started with other settings ({'; '.join(different)}); "
+                "choose another --run"
+            )
+        return run
+    revision = git_revision()
+    content = {"settings": asdict(wanted), "command": command, "revision": revision, "date": date}
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with replacing(path, encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=1) + "\n")
+    return Run(Path(folder).resolve(), wanted, command, revision, date)
+
+
+def render(run, fold, test_samples):
+    """The rendered {"net", "solver", "deploy": text} of one fold.
+
+    Beside the paths, the number of classes and of iterations, these follow from the run's size:
+
+    - `test_iter`: as many batches as hold the test samples once. Caffe's Data layer fills the last
+      batch from the start again, so the accuracy in the log is not exact; gcnet.evaluation's is.
+    - `snapshot`, `test_interval`: ten in a run, and never rarer than the solver file says, so that
+      a stop loses a tenth at most.
+    - `display`: a hundred in a run and never rarer than the solver file says, for the curves.
+    """
+    texts = source_texts(run.settings.net, ROOT / run.settings.prototxt)
+    expressions = sum(name != NEUTRAL for name in run.class_names)
+    net, solver, deploy = texts["net"], texts["solver"], texts["deploy"]
+    lmdb, folder = run.lmdb_folder(fold), run.fold_folder(fold)
+
+    for phase, part in (("TRAIN", "train"), ("TEST", "test")):
+        net = prototxt.set_value(net, "data_param.source", portable(lmdb / part), "data", phase)
+    classes = run.settings.classes
+    net = prototxt.set_value(net, "inner_product_param.num_output", classes, "classifier/fc2")
+    deploy = prototxt.set_value(deploy, "inner_product_param.num_output", classes, "classifier/fc2")
+    if "is_neutral" in prototxt.layer_names(net):
+        net = prototxt.set_value(net, "threshold_param.threshold", expressions - 0.5, "is_neutral")
+
+    def capped(name, parts):
+        longest = int(prototxt.values(solver, name)[0])
+        return max(1, min(longest, run.settings.max_iter // parts))
+
+    batch = int(prototxt.values(net, "data_param.batch_size", "data", "TEST")[0])
+    for name, value in {
+        "net": portable(folder / "net.prototxt"),
+        "max_iter": run.settings.max_iter,
+        "test_iter": -(-test_samples // batch),
+        "test_interval": capped("test_interval", 10),
+        "display": capped("display", 100),
+        "snapshot": capped("snapshot", 10),
+        "snapshot_prefix": portable(folder / "snapshot"),
+        "random_seed": run.settings.seed,
+    }.items():
+        solver = prototxt.set_value(solver, name, value)
+    return {"net": net, "solver": solver, "deploy": deploy}

@@ -1,0 +1,62 @@
+"""Train a net on the folds of a face database, with `caffe train`, into a run folder."""
+
+import argparse
+import shlex
+import sys
+
+from data_prep.build_lmdb import COPIES
+from gcnet import runs, training
+from gcnet.engine import ENGINES
+from gcnet.errors import one_line_errors
+from gcnet.protocol import CLASSES
+
+EXAMPLE = """example:
+  python python/train_folds.py --index data/ckplus/faces/index.csv --net s1r1 --folds 0-9 \\
+      --classes 7 --max-iter 2000 --run runs/ckplus-s1r1
+The same command again resumes what was stopped and skips what is finished.
+"""
+
+
+@one_line_errors
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--index", required=True, help="index.csv of aligned faces")
+    parser.add_argument("--net", required=True, choices=runs.NETS)
+    parser.add_argument("--folds", default="0-9", help="as 0-9 or 0,3 (default %(default)s)")
+    parser.add_argument("--classes", type=int, choices=sorted(CLASSES), default=7)
+    parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
+    parser.add_argument("--run", help="run folder (default runs/DATABASE-NET-CLASSES)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else bvlc)"
+    )
+    parser.add_argument("--weights", default="", help=".caffemodel files to start from: a,b")
+    parser.add_argument(
+        "--copies", type=int, default=COPIES, help="augmented copies of each face (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of data and training (%(default)s)")
+    parser.add_argument(
+        "--prototxt", default=runs.PROTOTXT, metavar="FOLDER",
+        help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
+    )  # fmt: skip
+    chosen = parser.parse_args()
+    run = training.train(
+        chosen.run,
+        net=chosen.net,
+        index=chosen.index,
+        classes=chosen.classes,
+        folds=training.parse_folds(chosen.folds),
+        max_iter=chosen.max_iter,
+        engine=chosen.engine,
+        weights=[path for path in chosen.weights.split(",") if path],
+        copies=chosen.copies,
+        seed=chosen.seed,
+        prototxt=chosen.prototxt,
+        command=shlex.join(["python", *sys.argv]),
+    )
+    print(f"trained into {run.name}; now: python python/eval_folds.py {run.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
