@@ -1,0 +1,422 @@
+"""The fold LMDBs: what is in them, who may be in them, and what a mistake leads to."""
+
+import csv
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections import Counter
+
+import cv2
+import lmdb
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2
+from grpc_tools import protoc
+
+from data_prep import FACE_SIZE, augment, build_lmdb, datum_pb2, index
+from data_prep.__main__ import main
+from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs, write_pairs
+from gcnet.errors import InputError
+from gcnet.protocol import CLASSES, EXPRESSIONS, folds
+
+SUBJECTS = [f"S{number}" for number in range(1, 21)]
+
+
+def faces(folder, rows):
+    """Rows written as an index, each face a 66x66 image of noise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(len(rows))
+    for row in rows:
+        pixels = random.integers(0, 256, (FACE_SIZE, FACE_SIZE), np.uint8)
+        cv2.imwrite(str(folder / row.image), pixels)
+    index.write(folder / "index.csv", rows)
+    return folder / "index.csv"
+
+
+def sequences(subjects=SUBJECTS):
+    """A sequence of every expression for everybody: neutral, between, apex."""
+    rows = []
+    for subject in subjects:
+        for name in EXPRESSIONS:
+            sequence = f"{subject}_{name}"
+            for frame, label in enumerate(("neutral", "", name)):
+                image, reference = f"{sequence}_{frame}.png", f"{sequence}_0.png"
+                rows.append(index.Row(image, subject, sequence, str(frame), label, reference))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def index_path(tmp_path_factory):
+    return faces(tmp_path_factory.mktemp("faces"), sequences())
+
+
+def build(index_path, out, *options):
+    """Exit status of the command for fold 3, 7 classes and one copy, or as in `options`."""
+    defaults = ["--fold", "3", "--classes", "7", "--copies", "1"]
+    command = ["lmdb", str(index_path), "-o", str(out), *(options or defaults)]
+    return main(command)
+
+
+def pixels(index_path, image):
+    return cv2.imread(str(index_path.parent / image), cv2.IMREAD_UNCHANGED)
+
+
+def content(folder):
+    """{name: bytes} of the folder beside which nothing else may be left."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_pairs_come_back_as_they_went_in(tmp_path):
+    seed = np.random.SeedSequence().entropy
+    print("seed", seed)
+    random = np.random.default_rng(seed)
+    # More than the 16 MB that the LMDB's map has at first.
+    pairs = random.integers(0, 256, (2300, *PAIR_SHAPE), np.uint8)
+    labels = random.integers(0, 8, len(pairs))
+    write_pairs(tmp_path / "pairs", zip(pairs, labels, strict=True))
+    assert (tmp_path / "pairs" / "data.mdb").stat().st_size > 1 << 24
+
+    found, found_labels = read_pairs(tmp_path / "pairs")
+
+    assert (found == pairs).all()
+    assert (found_labels == labels).all()
+    with open_pairs(tmp_path / "pairs") as database, database.begin() as transaction:
+        keys = [key.decode() for key in transaction.cursor().iternext(values=False)]
+    assert keys == [f"{number:08d}" for number in range(2300)]
+
+
+def test_record_is_caffes_datum_byte_by_byte(tmp_path):
+    pair = np.arange(2 * 66 * 66, dtype=np.uint32).astype(np.uint8).reshape(PAIR_SHAPE)
+    write_pairs(tmp_path / "pairs", [(pair, 5)])
+    with open_pairs(tmp_path / "pairs") as database, database.begin() as transaction:
+        value = transaction.get(b"00000000")
+    # Fields 1 to 5 (tag = number << 3 | type): channels, height, width, data with length, label.
+    head = bytes([1 << 3, 2, 2 << 3, 66, 3 << 3, 66, 4 << 3 | 2, 8712 & 127 | 128, 8712 >> 7])
+    assert value == head + pair.tobytes() + bytes([5 << 3, 5])
+
+
+def test_datum_module_is_generated_from_its_proto(tmp_path):
+    root = os.path.dirname(os.path.dirname(os.path.abspath(build_lmdb.__file__)))
+    generated = tmp_path / "datum"
+    status = protoc.main(
+        ["protoc", f"-I{root}", f"--descriptor_set_out={generated}", "data_prep/datum.proto"]
+    )
+    assert status == 0
+    (expected,) = descriptor_pb2.FileDescriptorSet.FromString(generated.read_bytes()).file
+    for field in expected.message_type[0].field:
+        field.ClearField("json_name")
+    committed = descriptor_pb2.FileDescriptorProto.FromString(datum_pb2.DESCRIPTOR.serialized_pb)
+    assert committed == expected
+
+
+IN_CAFFE = """
+import sys
+import caffe
+import numpy as np
+net = caffe.Net(sys.argv[1], caffe.TEST)
+net.forward()
+np.savez(sys.argv[2], pair=net.blobs["pair"].data, label=net.blobs["label"].data)
+"""
+
+
+def test_caffes_data_layer_reads_the_same(tmp_path, index_path, bvlc):
+    out = tmp_path / "lmdb"
+    assert build(index_path, out) == 0
+    net = tmp_path / "net.prototxt"
+    net.write_text(
+        'layer { name: "data" type: "Data" top: "pair" top: "label" '
+        "transform_param { crop_size: 64 } "
+        f'data_param {{ source: "{out}/test" batch_size: 14 backend: LMDB }} }}'
+    )
+    command = [bvlc / "bin/python3", "-c", IN_CAFFE, net, tmp_path / "read.npz"]
+    environment = {**os.environ, "GLOG_minloglevel": "2"}
+    subprocess.run(command, check=True, env=environment)
+    pairs, labels = read_pairs(out / "test")
+    seen = np.load(tmp_path / "read.npz")
+    assert (seen["pair"] == pairs[:, :, 1:-1, 1:-1]).all()
+    assert (seen["label"] == labels).all()
+    # The lock file that Caffe leaves beside the data is no reason to build again.
+    assert main(["check", str(out)]) == 0
+
+
+def test_fold_of_the_paper(tmp_path, index_path, capsys):
+    out = tmp_path / "lmdb"
+    assert build(index_path, out) == 0
+    description = json.loads((out / "fold.json").read_text())
+    test_subjects = folds(SUBJECTS)[3]
+    assert test_subjects == ["S4", "S14"]
+    assert set(description["test"]["subjects"]) == set(test_subjects)
+    assert set(description["train"]["subjects"]) == set(SUBJECTS) - set(test_subjects)
+
+    names = CLASSES[7]
+    for part, samples in (("train", 18 * 7), ("test", 2 * 7)):
+        rows = build_lmdb.read_records(out, part)
+        pairs, labels = read_pairs(out / part)
+        copies = 2 if part == "train" else 1
+        assert len(rows) == len(pairs) == samples * copies
+        assert description[part]["records"] == len(rows)
+        assert Counter(row["label"] for row in rows) == dict.fromkeys(names, samples // 7 * copies)
+        assert [names[label] for label in labels] == [row["label"] for row in rows]
+        for row, pair in zip(rows, pairs, strict=True):
+            face, reference = (pixels(index_path, row[name]) for name in ("image", "reference"))
+            assert row["reference"] == row["image"].replace("_2.png", "_0.png")
+            expected = np.stack([face, reference])
+            if row["copy"] != "0":
+                drawn = augment.draw(0, f"{row['image']}\n{row['copy']}")
+                expected = augment.apply(drawn, expected)
+            assert (pair == expected).all()
+    assert "train: 252 pairs of 18 subjects" in capsys.readouterr().out
+
+
+def test_training_pairs_are_shuffled_and_test_pairs_not(tmp_path, index_path):
+    for seed in "0", "1":
+        options = ["--fold", "3", "--classes", "7", "--copies", "1", "--seed", seed]
+        assert build(index_path, tmp_path / seed, *options) == 0
+    train = {seed: build_lmdb.read_records(tmp_path / seed, "train") for seed in "01"}
+    test = build_lmdb.read_records(tmp_path / "0", "test")
+
+    assert [row["image"] for row in train["0"]] != [row["image"] for row in train["1"]]
+    runs = sum(a["label"] == b["label"] for a, b in zip(train["0"], train["0"][1:], strict=False))
+    assert runs < 252 / 7 * 2
+    assert [r["image"] for r in test] == [
+        row.image
+        for row in index.read(index_path).rows
+        if row.subject in ("S4", "S14") and row.label in EXPRESSIONS
+    ]
+    first, second = ((tmp_path / seed / "test/data.mdb").read_bytes() for seed in "01")
+    assert first == second
+
+
+@pytest.mark.parametrize(("classes", "each"), [("6", 12), ("7", 14), ("8", 28)])
+def test_classes(tmp_path, index_path, classes, each):
+    out = tmp_path / "lmdb"
+    assert build(index_path, out, "--fold", "0", "--classes", classes, "--copies", "0") == 0
+    _, labels = read_pairs(out / "test")
+    assert len(labels) == each
+    assert set(labels) == set(range(int(classes)))
+    rows = build_lmdb.read_records(out, "test")
+    assert {row["label"]: int(row["class_id"]) for row in rows} == {
+        name: number for number, name in enumerate(CLASSES[int(classes)])
+    }
+    # A neutral face is compared with itself: it is the reference of its sequence.
+    assert all(r["image"] == r["reference"] for r in rows if r["label"] == "neutral")
+
+
+def test_same_inputs_are_not_built_again(tmp_path, capsys):
+    rows = sequences()
+    path = faces(tmp_path / "faces", rows)
+    out = tmp_path / "lmdb"
+    assert build(path, out) == 0
+    stamp = (out / "train/data.mdb").stat().st_mtime_ns
+    before = content(out)
+    assert build(path, out) == 0
+    assert "already built from the same inputs" in capsys.readouterr().out
+    assert (out / "train/data.mdb").stat().st_mtime_ns == stamp
+
+    # Another seed, a changed face, or a damaged LMDB.
+    options = ["--fold", "3", "--classes", "7", "--copies", "1"]
+    assert build(path, out, *options, "--seed", "5") == 0
+    assert content(out) != before
+    assert build(path, out) == 0
+    assert content(out) == before
+    cv2.imwrite(str(path.parent / rows[2].image), np.zeros((FACE_SIZE, FACE_SIZE), np.uint8))
+    assert build(path, out) == 0
+    assert content(out) != before
+    before = content(out)
+    os.truncate(out / "train/data.mdb", 8192)
+    assert build(path, out) == 0
+    assert content(out) == before
+    assert sorted(os.listdir(tmp_path)) == ["faces", "lmdb"]
+
+
+def test_photographs_without_reference_can_be_tested_only(tmp_path, capsys):
+    rows = [
+        index.Row(f"{n}.png", subject, label=label)
+        for n, (subject, label) in enumerate(
+            [("Ann", "happiness"), ("Ann", ""), ("Bob", "fear"), ("Bob", "neutral")]
+        )
+    ]
+    path = faces(tmp_path / "faces", rows)
+    out = tmp_path / "lmdb"
+    assert build(path, out, "--test-only", "--classes", "7") == 0
+    assert main(["check", str(out)]) == 0
+    assert "whole (test 2 pairs)" in capsys.readouterr().out
+
+    pairs, labels = read_pairs(out / "test")
+    assert labels.tolist() == [EXPRESSIONS.index("happiness"), EXPRESSIONS.index("fear")]
+    assert (pairs[:, 0] == pairs[:, 1]).all()
+    assert (pairs[1, 0] == pixels(path, "2.png")).all()
+    assert not (out / "train").exists()
+    records = build_lmdb.read_records(out, "test")
+    assert [record["sequence"] for record in records] == ["0.png", "2.png"]
+
+    assert build(path, tmp_path / "fold", "--fold", "0", "--classes", "7") == 1
+    assert "10 folds need at least 10 subjects, here are 2" in capsys.readouterr().err
+
+
+def refused(capsys, status, *parts):
+    assert status == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    for part in parts:
+        assert str(part) in error, error
+
+
+def test_class_without_training_sample(tmp_path, capsys):
+    # Only S4 and S14, the test subjects of fold 3, show contempt.
+    rows = [
+        row
+        for row in sequences()
+        if "contempt" not in row.sequence or row.subject in ("S4", "S14")
+    ]
+    path = faces(tmp_path / "faces", rows)
+    out = tmp_path / "lmdb"
+    refused(capsys, build(path, out), path, "fold 3", "contempt", "--classes")
+    assert os.listdir(tmp_path) == ["faces"]
+    assert build(path, out, "--fold", "2", "--classes", "7", "--copies", "0") == 0
+    before = content(out)
+    refused(capsys, build(path, out), "contempt")
+    assert content(out) == before
+
+
+def test_training_face_without_reference(tmp_path, capsys):
+    rows = sequences()
+    rows[2] = index.Row("S1_anger_2.png", "S1", "S1_anger", "2", "anger")
+    path = faces(tmp_path / "faces", rows)
+    refused(capsys, build(path, tmp_path / "lmdb"), f"{path}, line 4", "S1_anger_2.png")
+    # In the fold that tests S1 it is its own reference.
+    out = tmp_path / "lmdb"
+    assert build(path, out, "--fold", "0", "--classes", "7", "--copies", "0") == 0
+    assert build_lmdb.read_records(out, "test")[0]["reference"] == ""
+    pairs, _ = read_pairs(out / "test")
+    assert (pairs[0, 0] == pairs[0, 1]).all()
+
+
+def test_image_that_is_no_aligned_face(tmp_path, capsys):
+    path = faces(tmp_path / "faces", sequences())
+    for spoil in (
+        lambda file: cv2.imwrite(str(file), np.zeros((100, 66), np.uint8)),
+        lambda file: cv2.imwrite(str(file), np.zeros((66, 66, 3), np.uint8)),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(b"no image"),
+    ):
+        spoil(path.parent / "S1_anger_1.png")
+        refused(capsys, build(path, tmp_path / "lmdb"), f"{path}, line 3", "data_prep align")
+    assert os.listdir(tmp_path) == ["faces"]
+
+
+def test_folder_with_something_else_in_it_is_left_alone(tmp_path, index_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    refused(capsys, build(index_path, tmp_path), tmp_path, "thesis.tex")
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+@pytest.fixture
+def fold(tmp_path, index_path):
+    out = tmp_path / "lmdb"
+    assert build(index_path, out) == 0
+    return out
+
+
+def test_check_accepts_a_whole_fold(fold, capsys):
+    assert main(["check", str(fold)]) == 0
+    assert "whole (train 252 pairs, test 14 pairs)" in capsys.readouterr().out
+
+
+def move_a_subject(fold):
+    path = fold / "train.csv"
+    path.write_text(path.read_text().replace(",S5,", ",S4,"))
+
+
+def relabel(fold):
+    shutil.rmtree(fold / "test")
+    write_pairs(fold / "test", [(np.zeros(PAIR_SHAPE, np.uint8), 0)] * 14)
+
+
+def wrong_size(fold):
+    shutil.rmtree(fold / "test")
+    write_pairs(fold / "test", [(np.zeros((1, 66, 66), np.uint8), 0)])
+
+
+def no_datum(fold):
+    with lmdb.open(str(fold / "test"), lock=False, map_size=1 << 24) as database:
+        with database.begin(write=True) as transaction:
+            transaction.put(b"00000000", b"\xff\xff")
+
+
+def overwrite_pages(fold):
+    with open(fold / "train/data.mdb", "r+b") as file:
+        file.seek(8192)
+        file.write(bytes(os.path.getsize(fold / "train/data.mdb") - 8192))
+
+
+DAMAGES = {
+    "0 bytes": (lambda fold: os.truncate(fold / "train/data.mdb", 0), "train/data.mdb: is empty"),
+    "100 bytes": (lambda fold: os.truncate(fold / "train/data.mdb", 100), "train/data.mdb: no"),
+    "half": (lambda fold: os.truncate(fold / "train/data.mdb", 1000000), "train/data.mdb: trunc"),
+    "no LMDB": (lambda fold: (fold / "test/data.mdb").write_bytes(b"x" * 9999), "test/data.mdb"),
+    "no data": (lambda fold: (fold / "test/data.mdb").unlink(), "lmdb/test: no LMDB here"),
+    "zeros": (overwrite_pages, "lmdb/train: damaged"),
+    "no datum": (no_datum, "lmdb/test: record b'00000000' is no Datum"),
+    "one channel": (wrong_size, "lmdb/test: record b'00000000' holds 1x66x66"),
+    "other labels": (relabel, "lmdb/test: record 00000001 has class 0"),
+    "no table": (lambda fold: (fold / "test.csv").unlink(), "lmdb/test.csv: is missing"),
+    "no description": (lambda fold: (fold / "fold.json").unlink(), "lmdb: no fold.json"),
+    "broken description": (lambda fold: os.truncate(fold / "fold.json", 99), "lmdb/fold.json"),
+    "subject in both": (move_a_subject, "lmdb: trains and tests S4"),
+    "no folder": (shutil.rmtree, "lmdb: no fold.json"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_check_names_what_is_damaged(fold, capsys, damage):
+    inflict, expected = DAMAGES[damage]
+    inflict(fold)
+    refused(capsys, main(["check", str(fold)]), expected, "build it again")
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000, 8192, 100000])
+def test_truncated_lmdb_is_an_error_not_a_crash(fold, size):
+    os.truncate(fold / "test/data.mdb", size)
+    with pytest.raises(InputError, match="data.mdb"):
+        read_pairs(fold / "test")
+
+
+def run_on_small_disk(folder, command):
+    """Run `command`, which writes below `folder`, where only 1 MB fits; what is left there.
+
+    The disk is a small one of its own where the kernel lets us make one, else the size of each file
+    is limited.
+    """
+    script = 'mount -t tmpfs -o size=1m none "$0" && { "$@"; status=$?; ls -A "$0"; exit $status; }'
+    mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
+    if subprocess.run([*mounted, "true"], capture_output=True).returncode == 0:
+        done = subprocess.run([*mounted, *command], capture_output=True, text=True)
+        return done, done.stdout.split()
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    return done, os.listdir(folder)
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path):
+    out = tmp_path / "lmdb"
+    command = [sys.executable, "-m", "data_prep", "lmdb", str(index_path), "-o", str(out)]
+    done, left = run_on_small_disk(tmp_path, [*command, "--fold", "3", "--classes", "7"])
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"{out}.partial/train" in done.stderr
+    assert "is the disk full" in done.stderr
+    assert left == []
+
+
+def test_records_table_lists_every_key_once(fold):
+    with open(fold / "train.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert tuple(rows[0]) == build_lmdb.RECORD_COLUMNS
+    assert [row[0] for row in rows[1:]] == [f"{number:08d}" for number in range(252)]
