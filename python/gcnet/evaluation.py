@@ -1,0 +1,408 @@
+"""Test the finished folds of a run and write down what came out.
+
+How accuracy is counted (the paper does not say, so both counts are given):
+
+by frame      every labelled test image is one sample
+by sequence   the labelled images of a sequence that have the same label are one sample; its
+              probabilities are the mean of theirs. In 8 classes a sequence's neutral first frame
+              is therefore another sample than its apex frames.
+
+Recalls and the confusion matrix count frames. The mean over folds weighs every fold alike (what
+"averaged accuracy" of the tables is read as); the pooled accuracy weighs every sample alike.
+Deviations are of a sample (n - 1). A fold's result is that of its last iteration: no snapshot is
+picked by its test accuracy.
+"""
+
+import csv
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep import FACE_SIZE, build_lmdb
+from data_prep.atomic import replacing
+from data_prep.pairs import read_pairs
+from gcnet import engine as engines
+from gcnet import figures, paper, report, runs
+from gcnet.caffe_log import CaffeLog
+from gcnet.errors import InputError
+from gcnet.protocol import CLASSES, FOLDS
+
+NET_SIZE = 64
+"""Height and width of a net's input (Section IV-A)."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the nets say about N test images.
+
+    `records` are the N rows of test.csv (dicts), `folds` int N, `labels` int N,
+    `probabilities` float N x C for the C `class_names`.
+    """
+
+    class_names: tuple
+    records: list
+    folds: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def predicted(self):
+        return self.probabilities.argmax(axis=1)
+
+
+def by_sequence(predictions):
+    """Predictions with one entry for each (fold, subject, sequence, label), in order of appearance.
+
+    Its record is the first frame's, its probabilities are the mean over the frames.
+    """
+    groups = {}
+    for i, record in enumerate(predictions.records):
+        label = predictions.labels[i]
+        key = (predictions.folds[i], record["subject"], record["sequence"], label)
+        groups.setdefault(key, []).append(i)
+    members = list(groups.values())
+    first = [indices[0] for indices in members]
+    means = [predictions.probabilities[indices].mean(axis=0) for indices in members]
+    return Predictions(
+        predictions.class_names,
+        [predictions.records[i] for i in first],
+        predictions.folds[first],
+        predictions.labels[first],
+        np.array(means),
+    )
+
+
+def confusion(predictions):
+    """C x C counts: row the true class, column the predicted one."""
+    size = len(predictions.class_names)
+    counts = np.zeros((size, size), int)
+    np.add.at(counts, (predictions.labels, predictions.predicted), 1)
+    return counts
+
+
+def scores(predictions):
+    """The numbers of results.json: see the module for how they are counted.
+
+    Accuracies are in percent. A class without test images has recall None, a deviation over a
+    single fold is None.
+    """
+    sequences = by_sequence(predictions)
+    folds = {}
+    for fold in sorted(set(predictions.folds.tolist())):
+        folds[fold] = {}
+        for count, samples in (("frame", predictions), ("sequence", sequences)):
+            correct = (samples.predicted == samples.labels)[samples.folds == fold]
+            folds[fold][count] = {"accuracy": _percent(correct), "samples": len(correct)}
+    counts = confusion(predictions)
+    totals = counts.sum(axis=1)
+    return {
+        "folds": folds,
+        **{
+            count: {
+                "mean": float(np.mean([fold[count]["accuracy"] for fold in folds.values()])),
+                "deviation": _deviation([fold[count]["accuracy"] for fold in folds.values()]),
+                "pooled": _percent(samples.predicted == samples.labels),
+                "samples": len(samples.labels),
+            }
+            for count, samples in (("frame", predictions), ("sequence", sequences))
+        },
+        "recall": {
+            name: 100.0 * counts[i, i] / totals[i] if totals[i] else None
+            for i, name in enumerate(predictions.class_names)
+        },
+        "confusion": counts.tolist(),
+        "chance": 100.0 / len(predictions.class_names),
+        "largest_class": float(100.0 * totals.max() / totals.sum()),
+    }
+
+
+def _percent(correct):
+    return float(100.0 * np.mean(correct))
+
+
+def _deviation(values):
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def net_input(images):
+    """uint8 N x 66 x 66 -> float32 N x 1 x 64 x 64, as the nets' TEST phase transforms them."""
+    offset = (FACE_SIZE - NET_SIZE) // 2
+    centre = images[:, None, offset : offset + NET_SIZE, offset : offset + NET_SIZE]
+    return centre.astype(np.float32) / 256
+
+
+def forward(run, caffe, fold, pairs, blobs):
+    """{blob: array} that a fold's net makes of `pairs`, uint8 N x 2 x 66 x 66."""
+    folder = run.fold_folder(fold)
+    inputs = {"image": net_input(pairs[:, 0])}
+    if run.settings.net == "mlcnn":
+        inputs["reference"] = net_input(pairs[:, 1])
+    with tempfile.TemporaryDirectory() as scratch:
+        given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
+        np.savez(given, **inputs)
+        caffe.run_module(
+            "gcnet.forward",
+            "--net", runs.portable(folder / "deploy.prototxt"),
+            "--stages", ",".join(run.stages()),
+            "--weights", runs.portable(run.final_caffemodel(fold)),
+            "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
+        )  # fmt: skip
+        with np.load(made) as outputs:
+            return dict(outputs)
+
+
+def figure4_blobs(net):
+    """Figure 4's rows below the input that a net can make: {caption: blob}."""
+    rows = {}
+    if net in ("s0r0", "s1r0", "s0r1", "s1r1"):
+        rows["generated reference"] = "generated"
+    if net in ("s0r1", "s1r1"):
+        rows["reconstructed neutral"] = "reconstructed_reference"
+        rows["reconstructed input"] = "reconstructed_input"
+    return rows
+
+
+def evaluate(run, index=None):
+    """Test the finished folds of a Run; returns (results, output folder).
+
+    Without `index`, each fold's net is tested on its own test subjects. With the index.csv of
+    aligned faces of *another* database or of photographs, every finished fold's net is tested on
+    all of its labelled images; the mean is then over the nets. What is written where: runs.py, and
+    for an `index` the same files into `<run>/on-<database>`.
+
+    Raises InputError: no fold is finished, a fold's LMDB is not the one it was trained with, a
+    caffemodel is of another net or truncated.
+    """
+    finished = [fold for fold in run.folds() if run.is_finished(fold)]
+    if not finished:
+        raise InputError(f"{run.name}: no fold is finished; train with python/train_folds.py")
+    caffe = engines.find(run.settings.engine)
+    tested = None
+    if index is not None:
+        if runs.sha256(index) == run.settings.index_sha256:
+            raise InputError(f"{index}: is what {run.name} was trained on; leave out --index")
+        tested = _build_test(run, index)
+
+    parts = []
+    for fold in finished:
+        lmdb = tested or _own_lmdb(run, fold)
+        records = build_lmdb.read_records(lmdb, "test")
+        pairs, labels = read_pairs(lmdb / "test")
+        probabilities = forward(run, caffe, fold, pairs, ["probabilities"])["probabilities"]
+        parts.append((fold, records, pairs, labels, probabilities))
+    predictions = Predictions(
+        run.class_names,
+        [record for part in parts for record in part[1]],
+        np.concatenate([np.full(len(part[3]), part[0]) for part in parts]),
+        np.concatenate([part[3] for part in parts]),
+        np.concatenate([part[4] for part in parts]),
+    )
+    results = {
+        "run": run.name,
+        "net": run.settings.net,
+        "classes": run.settings.classes,
+        "engine": run.settings.engine,
+        "index": run.settings.index if index is None else runs.portable(index),
+        "unfinished": _unfinished(run),
+        "missing": [fold for fold in range(FOLDS) if fold not in run.folds()],
+        **scores(predictions),
+        "paper": paper.accuracies(run.settings.net, run.settings.classes) if index is None else {},
+    }
+    out = run.folder if index is None else run.folder / f"on-{runs.database_name(index)}"
+    out.mkdir(exist_ok=True)
+    _write_predictions(out / "predictions.csv", predictions)
+    with replacing(out / "results.json", encoding="utf-8") as file:
+        file.write(json.dumps(results, indent=1) + "\n")
+
+    curves = {fold: _read_log(run, fold) for fold in run.folds()}
+    faces = _figure4(run, caffe, *parts[0])
+    samples = None if index is not None else _training_pairs(run, finished[0])
+    figures.confusion(results["confusion"], run.class_names, out / "confusion.png")
+    figures.curves(curves, out / "curves.png")
+    if len(faces["rows"]) > 1:
+        figures.rows(faces, out / "figure4.png")
+    report.write(out / "report.html", run, results, curves, faces, samples)
+    return results, out
+
+
+def _build_test(run, index):
+    """The LMDB of all labelled images of an index, built where it is not there yet."""
+    key = runs.sha256(index)[:12]
+    out = runs.LMDBS / f"{runs.database_name(index)}-{key}" / f"test-{run.settings.classes}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    build_lmdb.build(index, out, None, run.settings.classes, copies=0, seed=0)
+    return out
+
+
+def _own_lmdb(run, fold):
+    lmdb = run.lmdb_folder(fold)
+    recorded = json.loads((run.fold_folder(fold) / "fold.json").read_text())
+    remedy = f"run the command of {run.folder / 'run.json'} again, which rebuilds it"
+    try:
+        present = json.loads((lmdb / "fold.json").read_text())
+    except FileNotFoundError:
+        raise InputError(f"{lmdb}: the LMDBs of fold {fold} are gone; {remedy}") from None
+    if present["inputs"] != recorded["inputs"]:
+        raise InputError(f"{lmdb}: are not the LMDBs that fold {fold} was trained with; {remedy}")
+    return lmdb
+
+
+def _unfinished(run):
+    """{fold: iteration of its newest snapshot} of folds that were started and not finished."""
+    return {
+        fold: next(iter(run.snapshots(fold)), 0)
+        for fold in run.folds()
+        if not run.is_finished(fold)
+    }
+
+
+def _read_log(run, fold):
+    path = run.fold_folder(fold) / "caffe.log"
+    if not path.is_file():
+        return CaffeLog()
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        return CaffeLog(lines)
+
+
+def _write_predictions(path, predictions):
+    with replacing(path, newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        columns = ["image", "subject", "sequence", "frame", "label", "predicted", "fold"]
+        writer.writerow(columns + [f"p_{name}" for name in predictions.class_names])
+        for i, record in enumerate(predictions.records):
+            writer.writerow(
+                [record[name] for name in columns[:5]]
+                + [predictions.class_names[predictions.predicted[i]], predictions.folds[i]]
+                + [f"{p:.6f}" for p in predictions.probabilities[i]]
+            )
+
+
+def _spread(records, most=8):
+    """Indices of up to `most` records: classes and then subjects as varied as they come."""
+    chosen, labels, subjects = [], [], []
+    while len(chosen) < min(most, len(records)):
+        left = [i for i in range(len(records)) if i not in chosen]
+        best = min(
+            left,
+            key=lambda i: (
+                labels.count(records[i]["label"]), subjects.count(records[i]["subject"]), i
+            ),
+        )  # fmt: skip
+        chosen.append(best)
+        labels.append(records[best]["label"])
+        subjects.append(records[best]["subject"])
+    return sorted(chosen, key=lambda i: int(records[i]["class_id"]))
+
+
+def _figure4(run, caffe, fold, records, pairs, labels, probabilities):
+    """Test faces of one fold and what its net makes of them.
+
+    Returns {"fold", "columns": [{"label", "predicted", "subject", "probability"}],
+    "rows": {caption: float N x 64 x 64 in [0, 1]}}.
+    """
+    chosen = _spread(records)
+    rows = {"input": net_input(pairs[chosen, 0])[:, 0]}
+    blobs = figure4_blobs(run.settings.net)
+    if blobs:
+        made = forward(run, caffe, fold, pairs[chosen], list(blobs.values()))
+        rows |= {caption: made[blob][:, 0] for caption, blob in blobs.items()}
+    predicted = probabilities[chosen].argmax(axis=1)
+    columns = [
+        {
+            "label": records[i]["label"],
+            "predicted": run.class_names[predicted[n]],
+            "subject": records[i]["subject"],
+            "probability": float(probabilities[i].max()),
+        }
+        for n, i in enumerate(chosen)
+    ]
+    return {"fold": fold, "columns": columns, "rows": rows}
+
+
+def _training_pairs(run, fold, most=10):
+    """The first pairs of a fold's training LMDB, as [(label, uint8 2 x 66 x 66)]."""
+    lmdb = run.lmdb_folder(fold)
+    pairs, labels = read_pairs(lmdb / "train")
+    return [(CLASSES[run.settings.classes][labels[i]], pairs[i]) for i in range(min(most, len(pairs)))]
+
+
+def evaluate_all(folders, index=None):
+    """Evaluate and print runs; without folders, every run under runs/ that has a finished fold.
+
+    Raises InputError as `evaluate` does, and if there is no run at all.
+    """
+    given = [runs.load(folder) for folder in folders]
+    if not folders:
+        found = [runs.load(path.parent) for path in sorted(runs.RUNS.glob("*/run.json"))]
+        if not found:
+            raise InputError(f"no run under {runs.RUNS}; train one with python/train_folds.py")
+        for run in found:
+            if any(run.is_finished(fold) for fold in run.folds()):
+                given.append(run)
+            else:
+                print(f"{run.name}: no fold is finished, left out")
+    for run in given:
+        results, out = evaluate(run, index)
+        print(as_text(results))
+        print(f"written to {runs.portable(out)}: report.html, results.json, predictions.csv, pictures")
+        print()
+        sys.stdout.flush()
+
+
+def as_text(results):
+    """What eval_folds.py prints of one run."""
+    classes = CLASSES[results["classes"]]
+    lines = [
+        f"{results['run']}: {runs.NETS[results['net']]}, {results['classes']} classes, "
+        f"on {results['index']}, engine {results['engine']}",
+        *coverage(results),
+        "",
+        "fold      by frame          by sequence",
+    ]
+
+    def cell(value):
+        return f"{value['accuracy']:6.2f} % of {value['samples']:<5d}"
+
+    for fold, row in results["folds"].items():
+        lines.append(f"{fold:>4}  {cell(row['frame'])}  {cell(row['sequence'])}")
+    frame, sequence = results["frame"], results["sequence"]
+    lines += [
+        f"mean  {mean_text(frame):18} {mean_text(sequence)}",
+        f"pool  {frame['pooled']:6.2f} % of {frame['samples']:<5d}  "
+        f"{sequence['pooled']:6.2f} % of {sequence['samples']}",
+        f"chance {results['chance']:.2f} %, always the largest class {results['largest_class']:.2f} %",
+    ]
+    for database, accuracy in results["paper"].items():
+        value = "no such row" if accuracy is None else f"{accuracy:.2f} %"
+        lines.append(f"paper, on the real database {database}: {value}")
+    width = max(len(name) for name in classes)
+    lines += ["", f"{'true, by frame':{width}}  recall    predicted " + " ".join(n[:4] for n in classes)]
+    for name, row in zip(classes, results["confusion"], strict=True):
+        recall = results["recall"][name]
+        shown = "      -" if recall is None else f"{recall:5.1f} %"
+        lines.append(f"{name:{width}} {shown:>8} {'':11}" + " ".join(f"{n:4d}" for n in row))
+    return "\n".join(lines)
+
+
+def coverage(results):
+    """Lines that say which folds the numbers leave out; empty if there are all ten."""
+    lines = []
+    if results["unfinished"]:
+        parts = [f"{fold} (at iteration {n})" for fold, n in results["unfinished"].items()]
+        lines.append(f"not finished and left out: fold {', '.join(parts)}")
+    if results["missing"]:
+        lines.append(
+            f"{len(results['folds'])} of {FOLDS} folds; not trained: "
+            + ", ".join(map(str, results["missing"]))
+        )
+    return lines
+
+
+def mean_text(count):
+    """ "61.20 ± 3.10 %", or without the deviation for a single fold."""
+    deviation = "" if count["deviation"] is None else f" ± {count['deviation']:.2f}"
+    return f"{count['mean']:6.2f}{deviation} %"

@@ -1,0 +1,42 @@
+"""The accuracies that the paper reports, in percent: Tables II to V.
+
+They were measured on the real databases, so beside a result of this project they are always
+labelled as the paper's.
+"""
+
+#: Number of classes -> the databases that the paper evaluates with them.
+DATABASES = {7: ("CK+ 7",), 8: ("CK+ 8",), 6: ("MMI", "Oulu-CASIA")}
+
+#: Database -> {net or another method: accuracy}. The paper has no row for the metric-learning CNN.
+#: DE-GAN's and IDFERM's rows are from their own papers.
+ACCURACY = {
+    "CK+ 7": {  # Table II
+        "LBP-TOP": 88.99, "HOG 3D": 91.44, "MSR": 91.4, "TMS (4-fold)": 91.89,
+        "STM-ExpLet": 94.19, "DTAGN-Joint": 97.25, "traj. on S+(2; n)": 96.87, "3D-CNN": 85.9,
+        "3D-CNN-DAP": 92.4,
+        "cnn": 96.94, "s0r0": 97.08, "s1r0": 97.83, "s0r1": 97.53, "s1r1": 97.93,
+        "DE-GAN": 97.36, "IDFERM": 98.35,
+    },
+    "CK+ 8": {  # Table III
+        "AURF": 92.22, "AUDB": 93.70, "Zero-bias CNN+AD": 96.4, "FN2EN": 96.8,
+        "cnn": 95.47, "s0r0": 95.74, "s1r0": 96.75, "s0r1": 96.50, "s1r1": 97.28,
+        "IDFERM": 97.76,
+    },
+    "MMI": {  # Table IV
+        "LBP-TOP": 59.51, "HOG 3D": 60.89, "ITBN": 59.7, "CSPL": 73.53, "STM-ExpLet": 75.12,
+        "DTAGN-Joint": 70.24, "traj. on S+(2; n)": 79.19, "3D-CNN": 53.2, "3D-CNN-DAP": 63.4,
+        "cnn": 77.68, "s0r0": 76.20, "s1r0": 78.86, "s0r1": 77.00, "s1r1": 81.53,
+        "DE-GAN": 72.98, "IDFERM": 81.13,
+    },
+    "Oulu-CASIA": {  # Table V
+        "LBP-TOP": 68.13, "HOG 3D": 70.63, "AdaLBP": 73.54, "Atlases": 75.52,
+        "STM-ExpLet": 74.59, "DTAGN-Joint": 81.46, "traj. on S+(2; n)": 83.13, "FN2EN": 87.71,
+        "cnn": 83.96, "s0r0": 84.65, "s1r0": 86.39, "s0r1": 85.83, "s1r1": 86.11,
+        "DE-GAN": 89.24, "IDFERM": 88.25,
+    },
+}  # fmt: skip
+
+
+def accuracies(net, classes):
+    """{database: the paper's accuracy in percent, or None} for a net and a number of classes."""
+    return {database: ACCURACY[database].get(net) for database in DATABASES[classes]}
