@@ -166,7 +166,11 @@ def align(index_path, out, workers=None):
     """
     table = index.read(index_path)
     out = Path(out)
+    if table.path.resolve() == (out / "index.csv").resolve():
+        raise InputError(f"{table.path}: would be overwritten; choose another output folder")
     (out / "images").mkdir(parents=True, exist_ok=True)
+    for unfinished in (out / "images").glob("*/.*.partial"):
+        unfinished.unlink()
     tasks = _tasks(table, out)
     with _Journal(out / "journal.jsonl") as journal:
         todo = [task for task in tasks if not _is_done(task, journal)]

@@ -169,7 +169,7 @@ def content(folder):
 
 
 def test_killed_run_continues_and_repeats_nothing(tmp_path, astronaut):
-    images = {f"{n:02d}.png": astronaut[:260, n : n + 400] for n in range(32)}
+    images = {f"{n:02d}.png": astronaut[:240, n + 90 : n + 350] for n in range(20)}
     path = photographs(tmp_path / "photos", images)
     command = [sys.executable, "-m", "data_prep", "align", str(path), "--workers", "2", "-o"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -177,7 +177,7 @@ def test_killed_run_continues_and_repeats_nothing(tmp_path, astronaut):
     process = subprocess.Popen([*command, str(killed)])
     journal = killed / "journal.jsonl"
     deadline = time.monotonic() + 30
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 8):
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 4):
         assert process.poll() is None, "ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -191,18 +191,19 @@ def test_killed_run_continues_and_repeats_nothing(tmp_path, astronaut):
         time.sleep(0.05)
     assert not (killed / "index.csv").exists()
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
-    assert len(entries) < 32
+    assert len(entries) < 20
     done = sorted(killed.rglob("*.png"))[: len(entries)]
     before = {file: file.stat().st_mtime_ns for file in done}
     with open(journal, "a") as file:
         file.write('{"half a li')
+    (killed / "images/me/.00.png.1.partial").write_bytes(b"half a face")
 
     subprocess.run([*command, str(killed)], check=True)
     subprocess.run([*command, str(whole)], check=True)
 
     assert {file: file.stat().st_mtime_ns for file in done} == before
     assert content(killed) == content(whole)
-    assert len(index.read(killed / "index.csv").rows) == 32
+    assert len(index.read(killed / "index.csv").rows) == 20
 
 
 def is_running(pid):
@@ -280,6 +281,14 @@ def test_damaged_image_among_several_workers(tmp_path, astronaut):
     assert f"{path}, line 3: {tmp_path / 'photos/b.jpg'} is damaged" in done.stderr
     assert not (tmp_path / "out" / "index.csv").exists()
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_the_index_itself_is_never_overwritten(tmp_path, astronaut, capsys):
+    path = photographs(tmp_path / "a", {"a.png": astronaut}, {"a.png": ASTRONAUT_POINTS})
+    before = content(tmp_path)
+    assert main(["align", str(path), "-o", str(tmp_path / "a")]) == 1
+    assert f"{path}: would be overwritten" in capsys.readouterr().err
+    assert content(tmp_path) == before
 
 
 def test_landmarks_of_another_image_are_refused(tmp_path, astronaut, capsys):

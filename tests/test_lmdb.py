@@ -314,11 +314,17 @@ def test_folder_with_something_else_in_it_is_left_alone(tmp_path, index_path, ca
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
-@pytest.fixture
-def fold(tmp_path, index_path):
-    out = tmp_path / "lmdb"
+@pytest.fixture(scope="module")
+def whole_fold(tmp_path_factory, index_path):
+    out = tmp_path_factory.mktemp("whole") / "lmdb"
     assert build(index_path, out) == 0
     return out
+
+
+@pytest.fixture
+def fold(tmp_path, whole_fold):
+    """A fold to damage."""
+    return shutil.copytree(whole_fold, tmp_path / "lmdb")
 
 
 def test_check_accepts_a_whole_fold(fold, capsys):
