@@ -262,7 +262,7 @@ def render(run, fold, test_samples):
     net = prototxt.set_value(net, "inner_product_param.num_output", classes, "classifier/fc2")
     deploy = prototxt.set_value(deploy, "inner_product_param.num_output", classes, "classifier/fc2")
     if "is_neutral" in prototxt.layer_names(net):
-        net = prototxt.set_value(net, "threshold_param.threshold", expressions - 0.5, "is_neutral")
+        net = prototxt.set_value(net, "power_param.shift", 1 - expressions, "is_neutral")
 
     def capped(name, parts):
         longest = int(prototxt.values(solver, name)[0])

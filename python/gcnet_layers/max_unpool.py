@@ -62,13 +62,18 @@ class MaxUnpool(ReportedLayer):
                 )
             )
         index = mask.astype(np.int64)
-        if not np.array_equal(index, mask):
+        if (index != mask).any():
             raise ValueError("mask has fractional entries, expected whole numbers")
-        first = np.arange(0, unpooled.size, plane).reshape(mask.shape[:2] + (1, 1))
-        self.target = (index + first).ravel()
-        unpooled[...] = np.bincount(
-            self.target, weights=bottom[0].data.ravel(), minlength=unpooled.size
-        ).reshape(unpooled.shape)
+        index += np.arange(0, unpooled.size, plane).reshape(mask.shape[:2] + (1, 1))
+        self.target = index.ravel()
+        values = bottom[0].data.ravel()
+        flat = unpooled.reshape(-1)
+        flat.fill(0)
+        flat[self.target] = values
+        # An assignment keeps one of several values for a place. Then some nonzero value is missing,
+        # and only then the sums are taken, which cost eight times as much.
+        if np.count_nonzero(unpooled != 0) != np.count_nonzero(values != 0):
+            flat[...] = np.bincount(self.target, weights=values, minlength=unpooled.size)
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
