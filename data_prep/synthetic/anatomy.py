@@ -19,8 +19,11 @@ class ActionUnits:
     """Intensities by unit and image side, the subject's face at rest added in."""
 
     def __init__(self, intensities, identity):
-        self._sides = {unit: np.array(sides, np.float64) * identity.expressiveness
+        self._sides = {unit: np.array(sides, np.float64) * identity.style[unit]
                        for unit, sides in intensities.items()}
+        at_rest = identity.resting["lips_part"]
+        if at_rest and 24 not in self._sides:
+            self._sides[25] = np.maximum(self._sides.get(25, 0.0), np.full(2, at_rest))
 
     def __call__(self, unit, side=None):
         """Intensity of `unit` on a side, or the mean of both sides."""
@@ -225,8 +228,8 @@ def _creases(identity, au, shape, flare, wing_y):
     for row in range(3):
         y = identity.brow_y - 0.28 - 0.14 * row
         span = 0.75 if au(2) > 0.5 * au(1) else 0.42
-        depth = (0.55 + 0.45 * age) * min(1.0, 0.8 * raise_inner + 0.3 * raise_outer)
-        depth = depth * (1.0, 0.9, 0.6)[row] + 0.35 * max(0.0, age - 0.4)
+        depth = (0.15 + 0.85 * age) * min(1.0, 0.8 * raise_inner + 0.3 * raise_outer)
+        depth = depth * (1.0, 0.9, 0.6)[row] + 0.6 * max(0.0, age - 0.35)
         x = np.linspace(-span, span, 11)
         droop = 0.05 * (x / span) ** 2 * (1 if au(2) > 0.5 * au(1) else 2)
         creases.append((np.stack([x, y + droop - 0.02 * np.cos(6 * x)], 1), depth))
@@ -236,17 +239,17 @@ def _creases(identity, au, shape, flare, wing_y):
         x = inner[0] * 0.55
         creases.append((np.array([[x * 0.9, inner[1] - 0.15], [x, inner[1] - 0.05],
                                   [x * 1.05, inner[1] + 0.07], [x * 0.8, inner[1] + 0.16]]),
-                        0.9 * lower_brow + 0.3 * max(0.0, age - 0.5)))
+                        (0.35 + 0.65 * age) * lower_brow + 0.5 * max(0.0, age - 0.4)))
         wrinkle = au(9, side)
         for row in range(3):
             y = 0.06 + 0.09 * row
             creases.append((_mirrored([[0.03, y + 0.03], [0.10, y - 0.01], [0.17, y + 0.01],
-                                       [0.22, y + 0.05]], side), 0.9 * wrinkle))
+                                       [0.22, y + 0.05]], side), (0.4 + 0.6 * age) * wrinkle))
         corner = shape.mouth_corners[side]
         ala = np.array([flare[side] * 0.98, wing_y[side] - 0.05])
         out = np.abs(corner[0]) + 0.10
         lifted = max(au(12, side), 0.9 * au(10, side), 0.9 * au(9, side), 0.5 * au(20, side))
-        depth = min(1.0, 0.12 + rest["folds"] * 0.5 + 0.85 * lifted + 0.3 * au(15, side))
+        depth = min(1.0, 0.1 + rest["folds"] * 0.6 + (0.4 + 0.45 * age) * lifted + 0.3 * au(15, side))
         points = [ala, [0.6 * ala[0] + 0.4 * out + 0.02 + 0.05 * lifted, ala[1] * 0.6 + corner[1] * 0.4],
                   [out * 0.97 + 0.02 * lifted, ala[1] * 0.2 + corner[1] * 0.8],
                   [out + 0.01, corner[1] + 0.1]]

@@ -21,6 +21,8 @@ _VARIANTS = {
         {4: (0.9, 1.1), 7: (0.7, 1.0), 23: (0.7, 1.0), 17: (0.3, 0.8)},
         {4: (0.9, 1.1), 5: (0.4, 0.8), 7: (0.5, 0.9), 10: (0.3, 0.5), 23: (0.6, 1.0),
          25: (0.7, 1.0), 16: (0.5, 0.9)},
+        {4: (0.9, 1.1), 5: (0.4, 0.8), 7: (0.5, 0.9), 10: (0.4, 0.6), 23: (0.4, 0.7),
+         25: (0.7, 1.0), 26: (0.6, 1.0)},
     ),
     "contempt": (
         {"one_sided": True, 12: (0.6, 0.9), 14: (0.8, 1.0)},
@@ -30,6 +32,7 @@ _VARIANTS = {
         {9: (0.9, 1.1), 10: (0.3, 0.6), 4: (0.2, 0.5), 7: (0.3, 0.7), 17: (0.2, 0.6)},
         {9: (0.7, 1.0), 10: (0.7, 1.0), 6: (0.2, 0.5), 7: (0.2, 0.5), 25: (0.5, 0.9),
          16: (0.2, 0.5)},
+        {9: (0.8, 1.0), 10: (0.6, 0.9), 7: (0.3, 0.6), 25: (0.5, 0.9), 26: (0.4, 0.8)},
         {10: (0.9, 1.1), 9: (0.5, 0.8), 7: (0.3, 0.6), 15: (0.2, 0.5), 17: (0.3, 0.7)},
     ),
     "fear": (
@@ -39,20 +42,28 @@ _VARIANTS = {
          25: (0.6, 0.9), 26: (0.2, 0.5)},
         {1: (0.8, 1.0), 2: (0.3, 0.6), 4: (0.6, 0.9), 5: (0.6, 0.9), 20: (0.8, 1.1),
          16: (0.4, 0.8), 25: (0.6, 1.0)},
+        {1: (0.9, 1.1), 2: (0.5, 0.8), 4: (0.6, 0.9), 5: (0.8, 1.0), 20: (0.6, 0.9),
+         25: (0.7, 1.0), 26: (0.7, 1.0)},
+        {1: (0.9, 1.1), 2: (0.4, 0.7), 4: (0.6, 0.9), 5: (0.8, 1.0), 20: (0.9, 1.1)},
     ),
     "happiness": (
         {6: (0.5, 0.9), 12: (0.9, 1.1), 25: (0.6, 1.0)},
         {6: (0.6, 1.0), 12: (0.9, 1.1), 25: (0.7, 1.0), 26: (0.3, 0.6)},
         {6: (0.4, 0.8), 12: (0.9, 1.1)},
+        {6: (0.7, 1.0), 12: (0.9, 1.1), 25: (0.8, 1.0), 26: (0.7, 1.0)},
+        {12: (0.9, 1.1), 25: (0.5, 0.9)},
     ),
     "sadness": (
         {1: (0.8, 1.1), 4: (0.4, 0.7), 15: (0.8, 1.1), 17: (0.3, 0.7)},
         {1: (0.8, 1.1), 4: (0.3, 0.6), 15: (0.9, 1.1)},
         {1: (0.7, 1.0), 4: (0.5, 0.8), 15: (0.7, 1.0), 17: (0.6, 1.0), 7: (0.1, 0.4)},
+        {1: (0.9, 1.1), 4: (0.4, 0.7), 15: (0.9, 1.1), 25: (0.3, 0.6)},
     ),
     "surprise": (
         {1: (0.8, 1.1), 2: (0.8, 1.1), 5: (0.6, 1.0), 25: (0.8, 1.0), 27: (0.7, 1.0)},
         {1: (0.8, 1.1), 2: (0.8, 1.1), 5: (0.5, 0.9), 25: (0.8, 1.0), 26: (0.8, 1.0)},
+        {1: (0.9, 1.1), 2: (0.9, 1.1), 5: (0.7, 1.0), 25: (0.4, 0.8), 26: (0.2, 0.5)},
+        {1: (0.9, 1.1), 2: (0.9, 1.1), 5: (0.7, 1.0)},
     ),
 }
 
@@ -61,14 +72,14 @@ def sample_expression(rng, expression):
     """Draw an apex: {AU: (left, right)}, intensities in 0..1 (0.2 is FACS A, 1 is FACS E).
 
     `expression` is one of EXPRESSIONS; left is the image's left. The apex intensity is drawn
-    between 0.5 and 1 for the whole face (CK+'s apex frames range as widely), so a weak happy
+    between 0.55 and 1 for the whole face (CK+'s apex frames range as widely), so a weak happy
     face moves less than two subjects' faces differ at rest.
     """
     if expression == "neutral":
         return {}
     variants = _VARIANTS[expression]
     variant = variants[int(rng.integers(len(variants)))]
-    apex = rng.uniform(0.5, 1.0)
+    apex = rng.uniform(0.55, 1.0)
     one_sided = variant.get("one_sided", False)
     strong_side = int(rng.integers(2))
     action_units = {}
@@ -77,7 +88,7 @@ def sample_expression(rng, expression):
         sides = intensity * (1 + rng.normal(0, 0.06, 2))
         if one_sided and unit in (12, 14):
             # One-sided action is what tells contempt from a smile: keep it well visible.
-            sides[strong_side] = max(sides[strong_side], 0.55)
+            sides[strong_side] = max(sides[strong_side], 0.65)
             sides[1 - strong_side] *= 0.05
         action_units[unit] = tuple(float(side) for side in np.clip(sides, 0, 1.1))
     return action_units

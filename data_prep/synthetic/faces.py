@@ -133,6 +133,10 @@ class FaceRenderer:
                   + (np.abs(y - 0.12) / 1.98) ** 2.6)
         self.skull = (1.15 * np.sqrt(np.clip(1.04 - radius, 0.0, None) + 0.004)
                       + self.pores).astype(np.float32)
+        rng = np.random.default_rng([setting.texture_seed, 1])
+        # Light seldom falls evenly: a window frame, a lamp's rim, somebody's shadow.
+        self.light_field = np.exp(setting.uneven_light * noise_texture(
+            rng, canvas.shape, 0.22 * self.unit)).astype(np.float32)
         cos, sin = np.cos(setting.light_elevation), np.sin(setting.light_elevation)
         self.light = (float(np.sin(setting.light_azimuth) * cos), float(-sin),
                       float(np.cos(setting.light_azimuth) * cos))
@@ -199,7 +203,7 @@ class FaceRenderer:
         wall = wall + setting.background_clutter * noise_texture(
             rng, (self.height, self.width), 0.6 * self.unit)
         tint = self._colour(np.clip(1 + rng.normal(0, 0.06, 3), 0.8, 1.1))
-        self.background = (np.clip(wall, 0.03, 0.97) * tint).astype(np.float32)
+        self.background = (np.clip(wall, 0.03, 0.97) * tint / self.exposure).astype(np.float32)
         unit = self.unit * setting.scale
         left, top = -self.centre / unit
         body = Canvas(unit, (left, left + self.width / unit), (top, top + self.height / unit))
@@ -209,7 +213,7 @@ class FaceRenderer:
                              + 0.25 * x * np.sign(self.light[0]), 0.2, 1.3)
         under_chin = 0.35 + 0.35 * np.clip((body.y[:, None] - 1.7) / 0.9, 0, 1)
         neck_light = round_neck * under_chin * (setting.ambient + setting.key_light)
-        cloth = setting.clothes * self._colour(rng.uniform(0.5, 1, 3)) * (
+        cloth = setting.clothes / self.exposure * self._colour(rng.uniform(0.5, 1, 3)) * (
             1 + 0.08 * noise_texture(rng, body.shape, 0.12 * unit, stretch=3)) * np.clip(
                 1 + 0.2 * x * np.sign(self.light[0]), 0.6, 1.3)
         for outline, colour in ((neck, self.skin_colour * neck_light), (throat, cloth)):
@@ -376,6 +380,7 @@ class FaceRenderer:
         occlusion = np.clip(1 - 1.6 * hollow, 0.45, 1) * (1 - 0.30 * crease)
         # Light wraps a little round the form, as it does on skin.
         diffuse = np.maximum((facing + 0.25) * (setting.key_light / 1.25), 0)
+        diffuse *= self.light_field
         diffuse += setting.ambient * (0.55 + 0.45 * length)
         picture *= diffuse * occlusion
         gloss = np.maximum(facing, 0)

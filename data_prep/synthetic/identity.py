@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_prep.synthetic.expressions import ACTION_UNITS
+
 HAIR_STYLES = ("bald", "short", "side_parted", "fringe", "long", "curly", "tied_back")
 
 
@@ -63,7 +65,7 @@ class Identity:
     freckles: float
     asymmetry: tuple
     resting: dict
-    expressiveness: float
+    style: dict
     texture_seed: int
 
     @property
@@ -79,7 +81,7 @@ class Identity:
                                  min(high, mean + 2.2 * spread)))
 
         male = rng.random() < 0.5
-        age = float(rng.beta(1.4, 2.2))
+        age = float(rng.beta(1.1, 1.6))
         tone = float(rng.beta(1.6, 1.0))
         skin_dark, skin_light = np.array([0.16, 0.23, 0.36]), np.array([0.66, 0.75, 0.93])
         skin = skin_dark + (skin_light - skin_dark) * tone + rng.normal(0, 0.015, 3)
@@ -87,18 +89,19 @@ class Identity:
         blond = rng.random() if tone > 0.45 else 0.0
         hair = (np.array([0.04, 0.05, 0.07]) + blond**2.5 * np.array([0.30, 0.45, 0.58]))
         if gray_hair:
-            hair = np.full(3, rng.uniform(0.45, 0.75))
+            hair = np.full(3, rng.uniform(0.3, 0.55))
         iris = [(0.08, 0.12, 0.2), (0.1, 0.2, 0.33), (0.5, 0.42, 0.3), (0.3, 0.42, 0.33)][
             int(rng.integers(4)) if tone > 0.5 else int(rng.integers(2))]
-        bearded = male and rng.random() < 0.3
+        bearded = male and rng.random() < 0.45
         style = rng.choice(HAIR_STYLES, p=([0.17, 0.33, 0.2, 0.08, 0.05, 0.12, 0.05] if male else
                                            [0.0, 0.1, 0.15, 0.2, 0.25, 0.15, 0.15]))
         # A face at rest is seldom at zero: drooping or lifted corners, low brows, tired lids.
         resting = {
-            "brow_lower": around(0.0, 0.16), "brow_raise_inner": around(0.0, 0.12),
-            "brow_raise_outer": around(0.0, 0.12), "corner_up": around(0.0, 0.16),
-            "lids": around(0.0, 0.12), "lip_press": around(0.05, 0.15),
-            "folds": max(0.0, around(0.25 * age, 0.15)),
+            "brow_lower": around(0.0, 0.22), "brow_raise_inner": around(0.0, 0.22),
+            "brow_raise_outer": around(0.0, 0.25), "corner_up": around(0.0, 0.4),
+            "lids": around(0.0, 0.3), "lip_press": around(0.1, 0.35),
+            "lips_part": max(0.0, around(-0.1, 0.25)),
+            "folds": max(0.0, around(0.5 * age, 0.3)),
         }
         return cls(
             face_half_width=around(1.13, 0.06), jaw_width=around(0.89 if male else 0.83, 0.06),
@@ -106,18 +109,18 @@ class Identity:
             crown_y=around(-1.72, 0.08), ear_size=around(0.36, 0.05),
             ear_flare=around(0.08, 0.04), neck_half_width=around(0.78 if male else 0.64, 0.06),
             eye_x=around(0.5, 0.022), eye_half_width=around(0.235, 0.018),
-            upper_lid=around(0.092, 0.016), lower_lid=around(0.062, 0.010),
-            eye_slant=around(0.015, 0.025), eye_depth=around(0.5, 0.25, 0, 1),
+            upper_lid=around(0.092, 0.02), lower_lid=around(0.062, 0.010),
+            eye_slant=around(0.015, 0.035), eye_depth=around(0.5, 0.25, 0, 1),
             lid_crease=around(0.5, 0.35, 0, 1), iris_radius=around(0.098, 0.005),
             iris_colour=iris,
-            brow_y=around(-0.345 if male else -0.375, 0.045), brow_arch=around(0.07, 0.03),
-            brow_slant=around(0.0, 0.035), brow_thickness=around(0.115 if male else 0.085, 0.02),
+            brow_y=around(-0.345 if male else -0.375, 0.075), brow_arch=around(0.07, 0.03),
+            brow_slant=around(0.0, 0.045), brow_thickness=around(0.115 if male else 0.085, 0.03, 0.03),
             brow_inner_x=around(0.2, 0.03), brow_density=around(0.75, 0.15, 0.3, 1),
-            nose_tip_y=around(0.68, 0.06), nose_half_width=around(0.28, 0.035),
+            nose_tip_y=around(0.68, 0.075), nose_half_width=around(0.28, 0.035),
             nose_ridge_width=around(0.12, 0.02), nose_height=around(0.36, 0.06),
-            mouth_y=around(1.16, 0.05), mouth_half_width=around(0.43, 0.035),
-            upper_lip=around(0.095, 0.025), lower_lip=around(0.135, 0.025),
-            lip_redness=around(0.5 if male else 0.7, 0.2, 0.1, 1),
+            mouth_y=around(1.16, 0.085), mouth_half_width=around(0.43, 0.045),
+            upper_lip=around(0.095, 0.033), lower_lip=around(0.135, 0.033),
+            lip_redness=float(rng.uniform(0, 0.7) if male else rng.uniform(0, 1.5)),
             cheekbones=around(0.5, 0.25, 0, 1),
             skin_colour=tuple(np.clip(skin, 0.08, 0.97)), hair_style=str(style),
             hair_colour=tuple(np.clip(hair + rng.normal(0, 0.02, 3), 0.02, 0.9)),
@@ -125,11 +128,11 @@ class Identity:
             beard=float(rng.uniform(0.5, 1)) if bearded and rng.random() < 0.6 else 0.0,
             moustache=float(rng.uniform(0.5, 1)) if bearded else 0.0,
             stubble=float(rng.uniform(0, 0.5)) if male else 0.0,
-            glasses=str(rng.choice(["none", "round", "square"], p=[0.78, 0.11, 0.11])),
+            glasses=str(rng.choice(["none", "round", "square"], p=[0.7, 0.15, 0.15])),
             glasses_darkness=float(rng.uniform(0.4, 0.95)), age=age,
             freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.2 else 0.0,
             asymmetry=tuple(rng.normal(0, 0.012, 6)), resting=resting,
-            expressiveness=float(rng.uniform(0.85, 1.1)), texture_seed=int(rng.integers(2**31)),
+            style={unit: float(rng.uniform(0.85, 1.2)) for unit in ACTION_UNITS}, texture_seed=int(rng.integers(2**31)),
         )
 
 
@@ -150,6 +153,7 @@ class Setting:
     background_gradient: float
     background_clutter: float
     clothes: float
+    uneven_light: float
     exposure: float
     gamma: float
     blur: float
@@ -160,19 +164,20 @@ class Setting:
     @classmethod
     def sample(cls, rng):
         """Draw a setting from `rng` (numpy Generator): nearly frontal, as CK+ is."""
-        key = float(rng.uniform(0.45, 0.95))
+        key = float(rng.uniform(0.45, 1.15))
         return cls(
-            yaw=float(np.clip(rng.normal(0, 0.07), -0.16, 0.16)),
-            pitch=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
+            yaw=float(np.clip(rng.normal(0, 0.13), -0.28, 0.28)),
+            pitch=float(np.clip(rng.normal(0, 0.09), -0.2, 0.2)),
             roll=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
             scale=float(rng.uniform(0.82, 1.02)), shift=tuple(rng.normal(0, 0.1, 2)),
-            light_azimuth=float(rng.uniform(-1.1, 1.1)),
-            light_elevation=float(rng.uniform(-0.1, 0.9)),
-            key_light=key, ambient=float(1.02 - 0.62 * key + rng.normal(0, 0.05)),
+            light_azimuth=float(rng.uniform(-1.35, 1.35)),
+            light_elevation=float(rng.uniform(-0.4, 1.1)),
+            key_light=key, ambient=float(1.04 - 0.62 * key + rng.normal(0, 0.05)),
             background=float(rng.uniform(0.1, 0.85)),
             background_gradient=float(rng.normal(0, 0.12)),
             background_clutter=float(rng.uniform(0, 0.06)), clothes=float(rng.uniform(0.05, 0.8)),
-            exposure=float(rng.uniform(0.85, 1.15)), gamma=float(rng.uniform(0.85, 1.2)),
+            uneven_light=float(rng.uniform(0.05, 0.5)),
+            exposure=float(rng.uniform(0.75, 1.25)), gamma=float(rng.uniform(0.75, 1.3)),
             blur=float(rng.uniform(0.3, 0.8)), noise=float(rng.uniform(0.004, 0.014)),
-            gaze=tuple(rng.normal(0, 0.012, 2)), texture_seed=int(rng.integers(2**31)),
+            gaze=tuple(rng.normal(0, (0.035, 0.012))), texture_seed=int(rng.integers(2**31)),
         )
