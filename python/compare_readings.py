@@ -1,0 +1,35 @@
+"""Train the readings of what the paper leaves open beside each other and draw their curves."""
+
+import argparse
+import sys
+
+from gcnet import readings
+from gcnet.errors import one_line_errors
+
+EXAMPLE = """example (the pictures and the table of docs/decisions.md):
+  python python/compare_readings.py --index data/synthetic/faces/index.csv
+What is trained already is not trained again.
+"""
+
+
+@one_line_errors
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("questions", nargs="*", metavar="QUESTION",
+                        help="of {} (default: all)".format(", ".join(readings.QUESTIONS)))  # fmt: skip
+    parser.add_argument("--index", required=True, help="index.csv of aligned faces")
+    parser.add_argument("--fold", type=int, default=0, help="test fold (default %(default)s)")
+    parser.add_argument("--pictures", default="docs/decisions", metavar="FOLDER",
+                        help="where the pictures go (default %(default)s)")  # fmt: skip
+    chosen = parser.parse_args()
+    unknown = set(chosen.questions) - set(readings.QUESTIONS)
+    if unknown:
+        parser.error(f"unknown question {', '.join(sorted(unknown))}")
+    questions = chosen.questions or list(readings.QUESTIONS)
+    print(readings.compare(questions, chosen.index, chosen.fold, chosen.pictures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""Training curves of the readings of what the paper leaves open: the evidence of docs/decisions.md.
+
+Every experiment trains one fold with files of prototxt/, changed in one respect, in a run folder of
+its own under runs/readings/; a question compares some of them in one picture.
+"""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from data_prep.atomic import replacing
+from data_prep.build_lmdb import COPIES
+from gcnet import prototxt, runs, training
+from gcnet.caffe_log import CaffeLog
+from gcnet.errors import InputError
+
+FOLDER = runs.RUNS / "readings"
+PIXEL_LOSSES = {
+    "loss_generation": 1,
+    "loss_reconstruction_input": 0.25,
+    "loss_reconstruction_reference": 0.25,
+}
+"""The losses over pixels with the paper's lambdas (Section IV-A)."""
+DECODERS = ("decoder1", "decoder2i", "decoder2r")
+
+
+def unchanged(net, solver):
+    return net, solver
+
+
+def sum_over_pixels(net, solver):
+    for layer, weight in PIXEL_LOSSES.items():
+        net = prototxt.set_value(net, "loss_weight", weight, layer)
+    return net, solver
+
+
+def default_start(net, solver):
+    """The last Scale of each decoder starts as Caffe starts every Scale: factor 1, shift 0."""
+    for decoder in DECODERS:
+        net = prototxt.set_value(net, "scale_param.filler.value", 1, f"{decoder}/scale1")
+        net = prototxt.set_value(net, "scale_param.bias_filler.value", 0, f"{decoder}/scale1")
+    return net, solver
+
+
+def no_last_relu(net, solver):
+    for decoder in DECODERS:
+        net = prototxt.remove_layer(net, f"{decoder}/relu1")
+    return default_start(net, solver)
+
+
+def raw_features(net, solver):
+    """The contrastive loss on the features themselves, margin 1."""
+    unit, raw = 'bottom: "delta"  bottom: "zeros"', 'bottom: "features"  bottom: "reference_features"'
+    if net.count(unit) != 1:
+        raise InputError(f"the net has not exactly one layer with {unit}")
+    return prototxt.remove_layer(net.replace(unit, raw), "zeros"), solver
+
+
+def plain_delta(net, solver):
+    return prototxt.set_value(net, "power_param.scale", 1, "scaled_delta"), solver
+
+
+def literal_gamma(net, solver):
+    return net, prototxt.set_value(solver, "gamma", 0.75)
+
+
+def to_the_letter(net, solver):
+    for change in (sum_over_pixels, default_start, raw_features, plain_delta):
+        net, solver = change(net, solver)
+    return net, solver
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training: a net of prototxt/, and how its net and solver text are changed."""
+
+    label: str
+    net: str
+    classes: int
+    iterations: int
+    change: Callable
+
+
+EXPERIMENTS = {
+    "chosen": Experiment("as chosen", "s1r1", 7, 150, unchanged),
+    "letter": Experiment("to the letter", "s1r1", 7, 60, to_the_letter),
+    "sum": Experiment("sum over pixels", "s1r1", 7, 150, sum_over_pixels),
+    "default-start": Experiment("ReLU, Scale starts at 1, 0", "s1r1", 7, 150, default_start),
+    "no-relu": Experiment("no ReLU, Scale starts at 1, 0", "s1r1", 7, 150, no_last_relu),
+    "unit": Experiment("unit-length features (chosen)", "s1r0", 8, 120, unchanged),
+    "raw": Experiment("raw features", "s1r0", 8, 120, raw_features),
+    "scaled": Experiment("delta times sqrt(6144) (chosen)", "mlcnn", 7, 200, unchanged),
+    "plain": Experiment("delta itself", "mlcnn", 7, 200, plain_delta),
+    "stock": Experiment("gamma 0.0001, power 0.75 (chosen)", "cnn", 7, 400, unchanged),
+    "gamma": Experiment("gamma 0.75, power 0.75", "cnn", 7, 400, literal_gamma),
+}
+
+CLASSIFICATION = ("classification loss", "loss_classification")
+GENERATION = ("generation: half squared error a face", "loss_generation")
+RECONSTRUCTION = ("reconstruction of the input", "loss_reconstruction_input")
+CONTRASTIVE = ("contrastive loss", "loss_contrastive")
+
+QUESTIONS = {
+    "learning-rate": (["stock", "gamma"], [CLASSIFICATION]),
+    "delta-scale": (["scaled", "plain"], [CLASSIFICATION]),
+    "contrastive-features": (["unit", "raw"], [CONTRASTIVE, CLASSIFICATION]),
+    "letter": (["chosen", "letter"], [GENERATION, RECONSTRUCTION, CLASSIFICATION]),
+    "pixel-loss": (["chosen", "sum"], [GENERATION, RECONSTRUCTION, CLASSIFICATION]),
+    "last-relu": (
+        ["chosen", "default-start", "no-relu"],
+        [GENERATION, RECONSTRUCTION, CLASSIFICATION],
+    ),
+}
+"""Question -> the experiments that it compares and the losses that it shows."""
+
+
+def compare(questions, index, fold, pictures):
+    """Train what `questions` need and is not trained yet; draw PICTURES/<question>.png of each.
+
+    Returns a Markdown table: each experiment's losses at the end (the mean of the last tenth of
+    the iterations, not times their weights) and the accuracy on the test fold in Caffe's log.
+    """
+    rows = ["| question | reading | net, classes | iterations | at the end | test accuracy |"]
+    rows.append("|---|---|---|---|---|---|")
+    pictures = Path(pictures)
+    pictures.mkdir(parents=True, exist_ok=True)
+    for question in questions:
+        names, panels = QUESTIONS[question]
+        logs = {name: _train(name, index, fold) for name in names}
+        path = pictures / f"{question}.png"
+        _draw(path, {EXPERIMENTS[name].label: log for name, log in logs.items()}, panels)
+        print(f"{path}: written")
+        for name, (curves, accuracy) in logs.items():
+            experiment = EXPERIMENTS[name]
+            ends = ", ".join(
+                f"{output.removeprefix('loss_').replace('_', ' ')} {_end(curves[output]):.4g}"
+                for _, output in panels
+                if output in curves
+            )
+            rows.append(
+                f"| {question} | {experiment.label} | {experiment.net}, {experiment.classes} "
+                f"| {experiment.iterations} | {ends} | {accuracy:.1%} |"
+            )
+    return "\n".join(rows)
+
+
+def _end(curve):
+    values = list(curve.values())
+    last = values[-max(1, len(values) // 10) :]
+    return sum(last) / len(last)
+
+
+def _train(name, index, fold):
+    """Run an experiment; returns ({output: {iteration: unweighted loss}}, last test accuracy)."""
+    experiment = EXPERIMENTS[name]
+    sources = FOLDER / "prototxt" / name
+    shutil.copytree(runs.PROTOTXT, sources, dirs_exist_ok=True)
+    texts = runs.source_texts(experiment.net, sources)
+    net_name = Path(prototxt.values(texts["solver"], "net")[0]).name
+    net, solver = experiment.change(texts["net"], texts["solver"])
+    (sources / net_name).write_text(net, encoding="utf-8")
+    (sources / f"solver_{experiment.net}.prototxt").write_text(solver, encoding="utf-8")
+    run = training.train(
+        FOLDER / name,
+        net=experiment.net,
+        index=index,
+        classes=experiment.classes,
+        folds=[fold],
+        max_iter=experiment.iterations,
+        engine=None,
+        weights=[],
+        copies=COPIES,
+        seed=1,
+        prototxt=sources,
+        command=shlex.join(["python", *sys.argv]),
+    )
+    log_path = run.fold_folder(fold) / "caffe.log"
+    log = CaffeLog(log_path.read_text(encoding="utf-8", errors="replace").splitlines())
+    curves = {}
+    for output, curve in log.train.items():
+        if output.startswith("loss_"):
+            weight = float((prototxt.values(net, "loss_weight", output) or [1])[0])
+            curves[output] = {at: value / weight for at, value in curve.items()}
+    return curves, list(log.test["accuracy"].values())[-1]
+
+
+def _draw(path, logs, panels):
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False, layout="constrained"
+    )
+    for axis, (title, output) in zip(axes[0], panels, strict=True):
+        for label, (curves, _) in logs.items():
+            curve = curves.get(output, {})
+            axis.plot(curve.keys(), curve.values(), label=label, linewidth=1.3)
+        values = [value for curves, _ in logs.values() for value in curves.get(output, {}).values()]
+        if min(values) > 0 and max(values) > 30 * min(values):
+            axis.set_yscale("log")
+        axis.set(title=title, xlabel="iteration")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=8)
+    with replacing(path, "wb") as file:
+        figure.savefig(file, dpi=90, format="png", metadata={"Software": None})
+    plt.close(figure)
