@@ -323,7 +323,7 @@ def _figure4(run, caffe, fold, records, pairs, labels, probabilities):
     return {"fold": fold, "columns": columns, "rows": rows}
 
 
-def _training_pairs(run, fold, most=10):
+def _training_pairs(run, fold, most=8):
     """The first pairs of a fold's training LMDB, as [(label, uint8 2 x 66 x 66)]."""
     lmdb = run.lmdb_folder(fold)
     pairs, labels = read_pairs(lmdb / "train")

@@ -94,7 +94,7 @@ def curves(logs, path):
 
 
 def curves_png(logs, dark=False):
-    """`curves` as PNG bytes, on a transparent ground; `dark` draws in light colours."""
+    """`curves` as PNG bytes; with `dark` in light colours on the dark ground of the report."""
     panels = [
         (name, caption, kind)
         for name, caption in TERMS.items()
@@ -102,16 +102,15 @@ def curves_png(logs, dark=False):
         if (name == "accuracy") == (kind == "test")
         and any(name in getattr(log, kind) for log in logs.values())
     ]
-    across = min(3, len(panels)) or 1
+    across = min(4 if len(panels) > 6 else 3, len(panels)) or 1
     down = -(-len(panels) // across) or 1
-    ink = "#d7dde5" if dark else "#2a3644"
+    ink, ground = ("#d7dde5", "#1a2129") if dark else ("#2a3644", "#ffffff")
     style = {
         "text.color": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink,
-        "axes.edgecolor": ink, "font.size": 9,
+        "axes.edgecolor": ink, "figure.facecolor": ground, "axes.facecolor": ground, "font.size": 9,
     }  # fmt: skip
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(3.6 * across, 2.5 * down), layout="constrained")
-        figure.patch.set_alpha(0)
+        figure = Figure(figsize=(3.2 * across, 2.5 * down), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False).ravel()
         colours = matplotlib.colormaps["tab10"]
         for axes, (name, caption, kind) in zip(grid, panels, strict=False):
@@ -123,8 +122,8 @@ def curves_png(logs, dark=False):
                         marker="o" if kind == "test" else None, markersize=3, label=f"fold {fold}",
                     )  # fmt: skip
             axes.set_title(caption, fontsize=10)
-            axes.set_ylim(bottom=0, top=1 if name == "accuracy" else None)
-            axes.patch.set_alpha(0)
+            highest = 1 if name == "accuracy" else axes.dataLim.ymax
+            axes.set_ylim(0, 1.05 * highest if highest > 0 else 1)
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
         for axes in grid[len(panels) :]:

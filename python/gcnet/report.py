@@ -45,10 +45,7 @@ def write(path, run, results, curves, faces, pairs):
         ],
         pairs=[(label, _face(pair[0]), _face(pair[1])) for label, pair in pairs or ()],
         shares=_shares(results["confusion"]),
-        paper_tables=[
-            (database, paper.ACCURACY[database], results["paper"][database])
-            for database in results["paper"]
-        ],
+        paper_tables=[(name, paper.ACCURACY[name]) for name in results["paper"]],
         net_names=runs.NETS,
     )
     with replacing(path, encoding="utf-8") as file:

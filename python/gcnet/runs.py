@@ -97,6 +97,9 @@ def settings(net, classes, max_iter, index, copies, seed, engine, weights, folde
     texts = source_texts(net, folder)
     if max_iter is None:
         max_iter = int(prototxt.values(texts["solver"], "max_iter")[0])
+    for name, value, least in (("max-iter", max_iter, 1), ("copies", copies, 0), ("seed", seed, 0)):
+        if value < least:
+            raise InputError(f"--{name} {value}: give {least} or more")
     for path in (index, *weights):
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file")

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -35,10 +36,10 @@ def parse_folds(text):
     """"0-9", "0,3" or "0,4-6" as a list of folds. Raises InputError outside 0 to 9."""
     chosen = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not (first.isdigit() and (last or first).isdigit()):
+        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        if not match:
             raise InputError(f"folds {text!r}: give them as 0-{FOLDS - 1} or 0,3")
-        chosen += range(int(first), int(last or first) + 1)
+        chosen += range(int(match[1]), int(match[2] or match[1]) + 1)
     if not chosen or max(chosen) >= FOLDS:
         raise InputError(f"folds {text!r}: there are the folds 0 to {FOLDS - 1}")
     return sorted(set(chosen))

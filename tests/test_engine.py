@@ -1,0 +1,184 @@
+"""Finding Caffe, running it, and the exact edits of prototxt files."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gcnet import engine, prototxt, runs
+from gcnet.caffe_log import CaffeLog, failure
+from gcnet.errors import InputError
+
+NET = """# a net
+name: "tiny"  # its name
+layer {
+  name: "data"  type: "Data"  top: "pair"  include { phase: TRAIN }
+  data_param { source: "data/train"  batch_size: 64 }
+}
+layer {
+  name: "data"  type: "Data"  top: "pair"  include { phase: TEST }
+  data_param { source: "data/test"  batch_size: 64 }
+}
+layer { name: "fc"  bottom: "pair"  top: "fc"
+  inner_product_param { num_output: 7  weight_filler { type: "xavier" } } }
+layer { name: "relu"  bottom: "fc"  top: "fc" }
+layer { name: "loss"  bottom: "fc"  top: "loss"  loss_weight: 0.5  # lambda, } is no end
+}
+"""
+
+
+def fake_prefix(folder):
+    (folder / "bin").mkdir(parents=True)
+    for name in ("caffe", "python3"):
+        program = folder / "bin" / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*"\necho "path $PYTHONPATH"\nexit 3\n')
+        program.chmod(0o755)
+    return folder
+
+
+def test_named_prefix_is_used_and_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("BVLC_CAFFE", str(fake_prefix(tmp_path / "caffe")))
+    found = engine.find("bvlc")
+    assert found.caffe == str(tmp_path / "caffe" / "bin" / "caffe")
+    monkeypatch.setenv("BVLC_CAFFE", str(tmp_path))
+    with pytest.raises(InputError, match="BVLC_CAFFE=.*no bin/caffe"):
+        engine.find("bvlc")
+
+
+def test_without_caffe_the_remedy_is_told(monkeypatch):
+    monkeypatch.delenv("BVLC_CAFFE", raising=False)
+    monkeypatch.setattr(engine, "_is_prefix", lambda prefix: False)
+    with pytest.raises(InputError, match="run `make caffe`"):
+        engine.find()
+
+
+def test_unknown_engine_is_told_from_the_environment_too(monkeypatch):
+    monkeypatch.setenv("GCNET_ENGINE", "cafe")
+    with pytest.raises(InputError, match="no engine 'cafe'; choose one of bvlc"):
+        engine.find()
+
+
+def test_caffe_command_passes_arguments_status_and_layer_path(tmp_path):
+    command = Path(sys.executable).with_name("caffe")
+    environment = {
+        **os.environ,
+        "BVLC_CAFFE": str(fake_prefix(tmp_path / "caffe")),
+        "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": "/mine",
+    }
+    done = subprocess.run(
+        [command, "train", "-solver", "a b.prototxt"], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 3
+    assert done.stdout.splitlines() == [
+        "caffe train -solver a b.prototxt",
+        f"path {engine.ROOT / 'python'}:/mine",
+    ]
+
+
+def test_caffe_command_is_bvlc_caffe(bvlc):
+    command = Path(sys.executable).with_name("caffe")
+    done = subprocess.run([command, "--version"], capture_output=True, text=True)
+    assert "caffe version 1.0" in done.stdout + done.stderr
+
+
+def test_set_value_changes_one_phase_and_keeps_all_else():
+    edited = prototxt.set_value(NET, "data_param.source", "x/y", "data", "TEST")
+    assert edited == NET.replace('"data/test"', '"x/y"')
+    assert prototxt.values(edited, "data_param.source", "data") == ["data/train", "x/y"]
+
+
+def test_set_value_reaches_nested_fields_all_layers_of_a_name_and_the_top():
+    assert prototxt.set_value(NET, "data_param.batch_size", 2, "data") == NET.replace("64", "2")
+    edited = prototxt.set_value(NET, "inner_product_param.weight_filler.type", "msra", "fc")
+    assert edited == NET.replace("xavier", "msra")
+    assert prototxt.set_value(NET, "name", "other") == NET.replace("tiny", "other")
+
+
+@pytest.mark.parametrize(
+    "path, layer, message",
+    [
+        ("loss_wieght", "loss", "layer loss has 0 fields loss_wieght"),
+        ("loss_weight", "lost", "no layer lost"),
+        ("max_iter", None, "the text has 0 fields max_iter"),
+        ("data_param", "data", "expected one value"),
+    ],
+)
+def test_an_edit_that_finds_nothing_is_an_error(path, layer, message):
+    with pytest.raises(InputError, match=message):
+        prototxt.set_value(NET, path, 1, layer)
+
+
+def test_remove_layer_takes_in_place_layers_and_losses_only():
+    without = prototxt.remove_layer(NET, "relu")
+    assert without == NET.replace('layer { name: "relu"  bottom: "fc"  top: "fc" }\n', "")
+    assert "lambda" not in prototxt.remove_layer(NET, "loss")
+    with pytest.raises(InputError, match="layer fc makes fc, which layer relu reads"):
+        prototxt.remove_layer(NET, "fc")
+
+
+def test_text_that_is_no_prototxt_is_told_with_its_line():
+    with pytest.raises(InputError, match="line 2: the { of layer is never closed"):
+        prototxt.parse('name: "a"\nlayer { name: "b"\n')
+    with pytest.raises(InputError, match="line 1: unexpected '='"):
+        prototxt.parse("max_iter = 3")
+
+
+@pytest.mark.parametrize("net", runs.NETS)
+@pytest.mark.parametrize("classes, shift", [(6, "-5"), (7, "-6"), (8, "-6")])
+def test_every_net_renders_for_every_number_of_classes(net, classes, shift, tmp_path):
+    (tmp_path / "index.csv").write_text("image\n")
+    settings = runs.settings(
+        net, classes, 1000, tmp_path / "index.csv", 0, 5, "bvlc", [], runs.PROTOTXT
+    )
+    run = runs.Run(tmp_path / "run", settings, "", "", "")
+    texts = runs.render(run, 3, test_samples=65)
+    for name in ("net", "deploy"):
+        path = "inner_product_param.num_output"
+        assert prototxt.values(texts[name], path, "classifier/fc2") == [str(classes)]
+    if net != "cnn":
+        assert prototxt.values(texts["net"], "power_param.shift", "is_neutral") == [shift]
+    sources = prototxt.values(texts["net"], "data_param.source", "data")
+    assert [Path(source).parts[-2:] for source in sources] == [("fold3", "train"), ("fold3", "test")]
+    solver = {
+        name: prototxt.values(texts["solver"], name)[0]
+        for name in ("max_iter", "test_iter", "snapshot", "random_seed", "snapshot_prefix", "net")
+    }
+    folder = runs.portable(tmp_path / "run" / "fold3")
+    assert solver == {
+        "max_iter": "1000", "test_iter": "2", "snapshot": "100", "random_seed": "5",
+        "snapshot_prefix": f"{folder}/snapshot", "net": f"{folder}/net.prototxt",
+    }  # fmt: skip
+
+
+LOG = """I1122 02:00:00.1 1 solver.cpp:239] Iteration 0 (-nan iter/s, 0s/20 iters), loss = 2.5
+I1122 02:00:00.1 1 solver.cpp:258]     Train net output #0: loss_classification = 2 (* 1 = 2 loss)
+I1122 02:00:00.1 1 solver.cpp:258]     Train net output #1: loss_generation = 250 (* 0.002 = 0.5 loss)
+I1122 02:00:01.1 1 sgd_solver.cpp:112] Iteration 0, lr = 0.001
+I1122 02:00:02.1 1 solver.cpp:239] Iteration 20 (2 iter/s, 10s/20 iters), loss = 1.5
+I1122 02:00:02.1 1 solver.cpp:347] Iteration 20, Testing net (#0)
+I1122 02:00:02.1 1 solver.cpp:414]     Test net output #0: accuracy = 0.25
+I1122 02:00:09.1 2 solver.cpp:239] Iteration 20 (2 iter/s, 10s/20 iters), loss = 1.25
+"""
+
+
+def test_log_gives_weighted_terms_and_the_later_of_repeated_iterations():
+    log = CaffeLog(LOG.splitlines())
+    assert log.train["loss"] == {0: 2.5, 20: 1.25}
+    assert log.train["loss_generation"] == {0: 0.5}
+    assert log.test == {"accuracy": {20: 0.25}}
+    assert (log.iteration, log.loss, log.diverged) == (20, 1.25, False)
+    log.read("I1122 02:00:09.1 2 solver.cpp:239] Iteration 40 (2 iter/s, 1s/20 iters), loss = -nan")
+    assert log.diverged
+
+
+def test_failure_prefers_a_python_layers_own_line_to_caffes():
+    fatal = "F1122 02:00:00.1 1 data.cpp:9] Check failed: 3 == 4 shapes differ\n"
+    stack = "*** Check failure stack trace: ***\n    @ 0x7f  google::LogMessage::Fail()\n"
+    assert failure(fatal + stack) == "Check failed: 3 == 4 shapes differ"
+    layer = "error: Python layer delta (NormalizedDistance): got 2x3\n"
+    assert failure("I1122 x] fine\n" + layer + fatal + stack) == layer[7:].strip()
+    assert failure("Killed\n") == "Killed"
+    assert failure("") == ""

@@ -1,0 +1,234 @@
+"""Training with BVLC Caffe: resuming, stopping, starting from weights, and what can go wrong."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+import tiny
+
+from gcnet import engine, evaluation, prototxt, runs, training
+from gcnet.caffe_log import CaffeLog
+from gcnet.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("bvlc")
+
+BATCH = 21
+EPOCH = 3  # iterations: 63 training pairs
+MAX_ITER = 2 * EPOCH
+
+
+def without_chance(name, text):
+    """The CNN without dropout and random crops, so that two trainings can be compared.
+
+    Uncropped faces of 66x66 make more features than the deploy net has. A small classifier makes
+    quick snapshots.
+    """
+    if name in ("cnn.prototxt", "deploy_cnn.prototxt"):
+        text = prototxt.set_value(text, "inner_product_param.num_output", 16, "classifier/fc1")
+    if name == "cnn.prototxt":
+        text = prototxt.set_value(text, "transform_param.crop_size", 66, "data")
+        text = prototxt.set_value(text, "dropout_param.dropout_ratio", 0, "classifier/dropout")
+    return text
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return tiny.write_database(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lmdbs(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "LMDBS", tmp_path_factory.mktemp("lmdbs"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    return tiny.write_prototxt(
+        tmp_path_factory.mktemp("nets") / "prototxt", "cnn", batch=BATCH, edit=without_chance
+    )
+
+
+@pytest.fixture(scope="module")
+def unbroken(index, nets, tmp_path_factory):
+    """A run trained to the end in one go."""
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    return tiny.train(folder, index, "cnn", nets, max_iter=MAX_ITER)
+
+
+@pytest.fixture(scope="module")
+def stopped_once(unbroken, tmp_path_factory):
+    """The same run as Caffe leaves it when stopped after an epoch, with a snapshot per iteration."""
+    folder = tmp_path_factory.mktemp("runs") / "stopped"
+    shutil.copytree(unbroken.folder, folder)
+    run = runs.load(folder)
+    fold = run.fold_folder(0)
+    for path in [fold / "finished.json", fold / "caffe.log", *fold.glob("snapshot_*")]:
+        path.unlink()
+    solver = runs.render(run, 0, 14)["solver"]
+    (fold / "half.prototxt").write_text(prototxt.set_value(solver, "max_iter", EPOCH))
+    caffe = engine.find()
+    with open(fold / "caffe.log", "w") as log:
+        subprocess.run(
+            [caffe.caffe, "train", "-solver", fold / "half.prototxt"],
+            env=caffe.environment(), cwd=engine.ROOT, stderr=log, check=True,
+        )  # fmt: skip
+    assert list(run.snapshots(0)) == [3, 2, 1]
+    return run
+
+
+@pytest.fixture
+def stopped(stopped_once):
+    """`stopped_once` for a test that trains on; put back afterwards."""
+    kept = stopped_once.folder.with_name("kept")
+    shutil.copytree(stopped_once.folder, kept)
+    yield stopped_once
+    shutil.rmtree(stopped_once.folder)
+    kept.rename(stopped_once.folder)
+
+
+def losses(run):
+    with open(run.fold_folder(0) / "caffe.log") as lines:
+        return CaffeLog(lines).train["loss_classification"]
+
+
+def resume(run, index, nets, **changes):
+    return tiny.train(run.folder, index, "cnn", nets, **{"max_iter": MAX_ITER, **changes})
+
+
+def test_a_finished_fold_has_all_its_files_and_is_not_trained_again(unbroken, index, nets, capsys):
+    fold = unbroken.fold_folder(0)
+    assert sorted(path.name for path in fold.iterdir()) == [
+        "caffe.log", "deploy.prototxt", "finished.json", "fold.json", "net.prototxt",
+        f"snapshot_iter_{MAX_ITER}.caffemodel", f"snapshot_iter_{MAX_ITER}.solverstate",
+        "solver.prototxt",
+    ]  # fmt: skip
+    log = (fold / "caffe.log").read_bytes()
+    resume(unbroken, index, nets)
+    assert "fold 0: finished before" in capsys.readouterr().out
+    assert (fold / "caffe.log").read_bytes() == log
+
+
+def test_resuming_continues_the_unbroken_loss_curve(unbroken, stopped, index, nets, capsys):
+    resume(stopped, index, nets)
+    assert f"resumes at iteration {EPOCH} of {MAX_ITER}" in capsys.readouterr().out
+    expected, got = losses(unbroken), losses(stopped)
+    assert list(got) == list(range(MAX_ITER))
+    assert got == pytest.approx(expected, rel=1e-3)
+    assert abs(expected[EPOCH] - expected[0]) > 0.05  # so starting anew would have been seen
+
+
+def test_resuming_falls_back_over_truncated_snapshots(stopped, index, nets, capsys):
+    newest, second, *_ = stopped.snapshots(0).values()
+    os.truncate(newest, newest.stat().st_size // 2)
+    model = second.with_suffix(".caffemodel")
+    os.truncate(model, model.stat().st_size - 100)
+    resume(stopped, index, nets)
+    said = capsys.readouterr().out
+    assert said.count("left out a broken snapshot") == 2
+    assert f"resumes at iteration {EPOCH - 2} of" in said
+    assert stopped.is_finished(0)
+
+
+def test_a_run_folder_refuses_other_settings(unbroken, index, nets):
+    with pytest.raises(InputError, match=f"max_iter {MAX_ITER}, now 5"):
+        resume(unbroken, index, nets, max_iter=5)
+
+
+def test_another_nets_caffemodel_is_told_with_layer_and_shapes(unbroken):
+    # 96 x 9 x 9 values of an uncropped face, while the deploy net takes 64x64.
+    expected = r"snapshot_iter_6.caffemodel: layer classifier/fc1 is 16x7776 \+ 16, expected 16x6144"
+    with pytest.raises(InputError, match=expected):
+        evaluation.evaluate(unbroken)
+
+
+def test_weights_are_taken_by_name_and_checked(unbroken, index, nets, tmp_path, capsys):
+    model = unbroken.final_caffemodel(0)
+    tiny.train(tmp_path / "run", index, "cnn", nets, weights=[model])
+    # 3 x (convolution 1, BatchNorm 3, Scale 2) + 2 x 2
+    assert f"fold 0: 22 blobs taken from {model}" in capsys.readouterr().out
+    warm = losses(runs.load(tmp_path / "run"))
+    assert warm[0] < 0.9 * losses(unbroken)[0]
+
+    with pytest.raises(InputError, match="layer classifier/fc2 is 7x16 .* expected 8x16"):
+        tiny.train(tmp_path / "eight", index, "cnn", nets, classes=8, weights=[model])
+    empty = tmp_path / "empty.caffemodel"
+    empty.touch()
+    with pytest.raises(InputError, match=r"empty.caffemodel: is empty \(0 bytes\)"):
+        tiny.train(tmp_path / "empty", index, "cnn", nets, weights=[empty])
+
+
+def test_weights_of_which_nothing_matches_are_an_error(index, nets, tmp_path):
+    net, model = tmp_path / "other.prototxt", tmp_path / "other.caffemodel"
+    net.write_text(
+        'layer { name: "in" type: "Input" top: "in" input_param { shape { dim: 1 dim: 2 } } }\n'
+        'layer { name: "foreign" type: "InnerProduct" bottom: "in" top: "out"\n'
+        "        inner_product_param { num_output: 2 } }\n"
+    )
+    caffe = engine.find()
+    code = f"import caffe; caffe.Net({str(net)!r}, caffe.TEST).save({str(model)!r})"
+    subprocess.run([caffe.python, "-c", code], env=caffe.environment(2), check=True)
+    with pytest.raises(InputError, match="has no layer of this net; it holds .*foreign"):
+        tiny.train(tmp_path / "run", index, "cnn", nets, weights=[model])
+
+
+def test_a_loss_that_is_no_number_ends_the_training(index, tmp_path):
+    def explode(name, text):
+        return prototxt.set_value(text, "base_lr", "1e30") if name == "solver_cnn.prototxt" else text
+
+    nets = tiny.write_prototxt(tmp_path / "prototxt", "cnn", edit=explode)
+    with pytest.raises(InputError, match=r"the loss is (-?nan|inf) at iteration \d+ \(log: .*caffe.log\)"):
+        tiny.train(tmp_path / "run", index, "cnn", nets, max_iter=100)
+    assert not runs.load(tmp_path / "run").is_finished(0)
+
+
+def test_a_broken_python_layer_is_told_by_its_own_line(index, tmp_path):
+    def misspell(name, text):
+        return text.replace('{"name": "delta"}', '{"nmae": "delta"}')
+
+    nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", edit=misspell)
+    with pytest.raises(InputError, match=r"Python layer .*\(NormalizedDistance\): .*nmae"):
+        tiny.train(tmp_path / "run", index, "s0r0", nets)
+
+
+def test_ctrl_c_leaves_a_snapshot_and_no_caffe_behind(index, tmp_path):
+    # S1R1, whose Python layers bring an interpreter with signal handlers of its own into Caffe.
+    nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", batch=2)
+    log = tmp_path / "run" / "fold0" / "caffe.log"
+
+    def interrupt():
+        while not log.exists() or not re.search(r"Iteration \d+ \(.*loss", log.read_text()):
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        tiny.train(tmp_path / "run", index, "s1r1", nets, max_iter=100000)
+    assert "Optimization stopped early" in log.read_text()
+    run = runs.load(tmp_path / "run")
+    assert run.snapshots(0) and not run.is_finished(0)
+    with training._locked(run):  # nobody trains it any more
+        pass
+
+
+def test_a_run_that_is_being_trained_is_left_alone(unbroken, index, nets):
+    with training._locked(unbroken), pytest.raises(InputError, match="being trained by another"):
+        resume(unbroken, index, nets)
+
+
+@pytest.mark.parametrize("text, folds", [("0-9", list(range(10))), ("3,0", [0, 3]), ("1-2,2", [1, 2])])
+def test_folds_are_read_as_typed(text, folds):
+    assert training.parse_folds(text) == folds
+
+
+@pytest.mark.parametrize("text", ["", "10", "0-10", "a", "3-", "-1", "5-3"])
+def test_folds_that_do_not_exist_are_told(text):
+    with pytest.raises(InputError, match="folds"):
+        training.parse_folds(text)

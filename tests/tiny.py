@@ -1,0 +1,57 @@
+"""A database of a few gray-noise "faces" and nets with small batches, for quick trainings."""
+
+import csv
+import shutil
+
+import cv2
+import numpy as np
+
+from data_prep.index import COLUMNS
+from gcnet import prototxt, runs, training
+from gcnet.protocol import EXPRESSIONS
+
+SUBJECTS = 11
+"""Fold 0 then tests 2 subjects (S00, S10) with 14 images and trains on 9 with 63."""
+
+
+def write_database(folder, seed=0):
+    """Write 66x66 images and index.csv: per subject a neutral image and one of each expression."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    patterns = {name: generator.normal(0, 30, (66, 66)) for name in ("neutral", *EXPRESSIONS)}
+    with open(folder / "index.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for number in range(SUBJECTS):
+            subject = f"S{number:02d}"
+            own = generator.normal(128, 30, (66, 66))
+            for label, pattern in patterns.items():
+                pixels = np.clip(own + pattern, 0, 255).astype(np.uint8)
+                cv2.imwrite(str(folder / f"{subject}_{label}.png"), pixels)
+                writer.writerow(
+                    [f"{subject}_{label}.png", subject, f"{subject}_{label}", 1, label]
+                    + [f"{subject}_neutral.png"]
+                )
+    return folder / "index.csv"
+
+
+def write_prototxt(folder, *nets, batch=7, edit=lambda name, text: text):
+    """A copy of prototxt/ whose training and test batches of `nets` hold `batch` pairs."""
+    shutil.copytree(runs.PROTOTXT, folder)
+    for net in nets:
+        path = folder / f"{net}.prototxt"
+        path.write_text(
+            prototxt.set_value(path.read_text(), "data_param.batch_size", batch, layer="data")
+        )
+    for path in folder.glob("*.prototxt"):
+        path.write_text(edit(path.name, path.read_text()))
+    return folder
+
+
+def train(folder, index, net, prototxt, **changes):
+    """Train fold 0 with small settings; returns the Run."""
+    settings = {
+        "net": net, "index": index, "classes": 7, "folds": [0], "max_iter": 2, "engine": None,
+        "weights": [], "copies": 0, "seed": 1, "prototxt": prototxt, "command": "train_folds.py",
+    }  # fmt: skip
+    return training.train(folder, **{**settings, **changes})
