@@ -6,8 +6,11 @@ import json
 import os
 import subprocess
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY
+
+from data_prep.pairs import write_pairs
 
 FOLDER = REPOSITORY / "tests" / "in_caffe"
 
@@ -19,22 +22,39 @@ def functions():
                 yield pytest.param(file.name, node.name, id=f"{file.stem}-{node.name}")
 
 
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A folder in which the files of prototxt/ run as they stand: LMDBs of noise at their places."""
+    folder = tmp_path_factory.mktemp("workspace")
+    (folder / "prototxt").symlink_to(REPOSITORY / "prototxt")
+    (folder / "runs").mkdir()
+    (folder / "data" / "lmdb" / "webface").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for lmdb, channels in ((part, 2), (f"webface/{part}", 1)):
+            pairs = rng.integers(0, 256, (64, channels, 66, 66), dtype=np.uint8)
+            write_pairs(
+                folder / "data" / "lmdb" / lmdb, [(pair, i % 8) for i, pair in enumerate(pairs)]
+            )
+    return folder
+
+
 @functools.cache
-def run(prefix, file, results_path):
+def run(prefix, file, workspace):
+    results_path = workspace / f"{file}.json"
     environment = dict(
         os.environ, PYTHONPATH=str(REPOSITORY / "python"), GLOG_minloglevel="1"
     )
     command = [prefix / "bin" / "python3", FOLDER / "run.py", file, results_path]
     ended = subprocess.run(
-        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+        command, cwd=workspace, env=environment, capture_output=True, text=True
     )
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
     return results, ended.stderr[-3000:]
 
 
 @pytest.mark.parametrize("file, function", list(functions()))
-def test_in_caffe(bvlc, tmp_path_factory, file, function):
-    results_path = tmp_path_factory.getbasetemp() / f"{file}.json"
-    results, messages = run(bvlc, file, results_path)
+def test_in_caffe(bvlc, workspace, file, function):
+    results, messages = run(bvlc, file, workspace)
     assert function in results, f"Caffe ended before this test:\n{messages}"
     assert results[function] is None, results[function]
