@@ -134,7 +134,7 @@ def face_shape(identity, intensities):
         dx = (0.135 * au(12, side) + 0.115 * au(20, side) + 0.05 * au(14, side)
               - 0.05 * au(24, side) - 0.03 * au(23, side) - 0.07 * au(27, side)
               - 0.02 * au(26, side) - 0.025 * au(17, side) - 0.015 * au(15, side))
-        up = (0.15 * au(12, side) + 0.045 * au(14, side) + 0.03 * au(10, side)
+        up = (0.15 * au(12, side) + 0.06 * au(14, side) + 0.03 * au(10, side)
               + 0.02 * au(9, side) + 0.055 * rest["corner_up"]
               - 0.15 * au(15, side) - 0.045 * au(20, side) - 0.03 * au(17, side))
         corner_shift.append((dx, -up + 0.42 * drop))

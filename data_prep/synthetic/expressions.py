@@ -88,9 +88,15 @@ def sample_expression(rng, expression):
         sides = intensity * (1 + rng.normal(0, 0.06, 2))
         if one_sided and unit in (12, 14):
             # One-sided action is what tells contempt from a smile: keep it well visible.
-            sides[strong_side] = max(sides[strong_side], 0.65)
+            sides[strong_side] = max(sides[strong_side], 0.85)
             sides[1 - strong_side] *= 0.05
         action_units[unit] = tuple(float(side) for side in np.clip(sides, 0, 1.1))
+    # A mouth that happens to be a little open says nothing.
+    if rng.random() < 0.35 and not {23, 24} & action_units.keys() and expression != "contempt":
+        for unit, high in ((25, 0.7), (26, 0.45)):
+            level = float(rng.uniform(0.1, high))
+            action_units[unit] = tuple(max(level, side)
+                                       for side in action_units.get(unit, (0.0, 0.0)))
     return action_units
 
 

@@ -42,7 +42,9 @@ class FaceRenderer:
         self.identity, self.setting = identity, setting
         self.width, self.height = size
         self.channels = 3 if colour else 1
-        self.unit = 0.215 * self.height
+        self.image_unit = 0.215 * self.height
+        # A tenth coarser than the image: a face is soft at that scale, and drawing is faster.
+        self.unit = 0.9 * self.image_unit
         self.canvas = Canvas(self.unit, (-1.65, 1.65), (-2.1, 2.62))
         self._prepare_skin()
         self._prepare_hair()
@@ -76,7 +78,8 @@ class FaceRenderer:
         rng = np.random.default_rng(identity.texture_seed)
         self.skin_colour = self._colour(identity.skin_colour)
         self.hair_colour = self._colour(identity.hair_colour)
-        mottling = (0.02 * noise_texture(rng, canvas.shape, 0.12 * unit)
+        mottling = (identity.blemishes * (0.7 * noise_texture(rng, canvas.shape, 0.13 * unit)
+                                          + 0.5 * noise_texture(rng, canvas.shape, 0.05 * unit))
                     + 0.012 * noise_texture(rng, canvas.shape, 0.02 * unit))
         skin = self.skin_colour * (1 + mottling)
         x, y = canvas.x[None, :], canvas.y[:, None]
@@ -157,9 +160,9 @@ class FaceRenderer:
         setting, canvas = self.setting, self.canvas
         rotation = np.array([[np.cos(setting.roll), -np.sin(setting.roll)],
                              [np.sin(setting.roll), np.cos(setting.roll)]])
-        self.pose = rotation * setting.scale * self.unit
-        self.centre = np.array([self.width / 2 + setting.shift[0] * self.unit,
-                                self.height * 0.46 + setting.shift[1] * self.unit])
+        self.pose = rotation * setting.scale * self.image_unit
+        self.centre = np.array([self.width / 2 + setting.shift[0] * self.image_unit,
+                                self.height * 0.46 + setting.shift[1] * self.image_unit])
         margin = 0.1
         low, high = canvas.origin - margin, (canvas.x[-1] + margin, canvas.y[-1] + margin)
         corners = np.array([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
@@ -167,16 +170,22 @@ class FaceRenderer:
         left, top = np.maximum(corners.min(0), 0)
         right, bottom = np.minimum(corners.max(0), (self.width, self.height))
         self.window = (slice(top, bottom), slice(left, right))
-        pixels = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), -1)
+        # The head is smooth: every fourth pixel is solved for, the others interpolated.
+        step = 4
+        columns, rows = (np.arange(low, high + step, step, dtype=np.float32)
+                         for low, high in ((left, right), (top, bottom)))
+        pixels = np.stack(np.meshgrid(columns, rows), -1)
         turned = ((pixels - self.centre) @ np.linalg.inv(self.pose).T).astype(np.float32)
         found = turned.copy()
-        for _ in range(4):
+        for _ in range(5):
             depth = self._depth(found)
             found[..., 0] = (turned[..., 0] - depth * np.sin(setting.yaw)) / np.cos(setting.yaw)
             found[..., 1] = (turned[..., 1] + depth * np.sin(setting.pitch)) / np.cos(
                 setting.pitch)
-        self.map_x = np.ascontiguousarray(found[..., 0])
-        self.map_y = np.ascontiguousarray(found[..., 1])
+        fine_x, fine_y = np.meshgrid(
+            np.arange(right - left, dtype=np.float32) / step,
+            np.arange(bottom - top, dtype=np.float32) / step)
+        self.map_x, self.map_y = cv2.split(cv2.remap(found, fine_x, fine_y, cv2.INTER_LINEAR))
 
     def _jitter(self, rng):
         """A small turn, zoom and shift from the steady face to its canvas (2 x 3)."""
@@ -201,10 +210,10 @@ class FaceRenderer:
         across = np.linspace(-1, 1, self.width)[None, :]
         wall = setting.background + setting.background_gradient * across
         wall = wall + setting.background_clutter * noise_texture(
-            rng, (self.height, self.width), 0.6 * self.unit)
+            rng, (self.height, self.width), 0.6 * self.image_unit)
         tint = self._colour(np.clip(1 + rng.normal(0, 0.06, 3), 0.8, 1.1))
         self.background = (np.clip(wall, 0.03, 0.97) * tint / self.exposure).astype(np.float32)
-        unit = self.unit * setting.scale
+        unit = self.image_unit * setting.scale
         left, top = -self.centre / unit
         body = Canvas(unit, (left, left + self.width / unit), (top, top + self.height / unit))
         neck, throat = body_outlines(identity)
@@ -409,8 +418,9 @@ class FaceRenderer:
         """The uint8 image of the lit picture: pose, focus, exposure, noise."""
         setting, canvas = self.setting, self.canvas
         blur = setting.blur * self.height / 240
+        size = 2 * int(np.ceil(2 * blur)) + 1
         layers = cv2.merge([*(picture * alpha), alpha])
-        layers = cv2.GaussianBlur(layers, (0, 0), blur)
+        layers = cv2.GaussianBlur(layers, (size, size), blur)
         (a, b, c), (d, e, f) = (jitter * self.unit).tolist()
         left, top = (canvas.origin * self.unit).tolist()
         map_x = a * self.map_x + (b * self.map_y + (c - left))

@@ -63,6 +63,7 @@ class Identity:
     glasses_darkness: float
     age: float
     freckles: float
+    blemishes: float
     asymmetry: tuple
     resting: dict
     style: dict
@@ -82,12 +83,12 @@ class Identity:
 
         male = rng.random() < 0.5
         age = float(rng.beta(1.1, 1.6))
-        tone = float(rng.beta(1.6, 1.0))
+        tone = float(rng.beta(1.8, 0.9))
         skin_dark, skin_light = np.array([0.16, 0.23, 0.36]), np.array([0.66, 0.75, 0.93])
         skin = skin_dark + (skin_light - skin_dark) * tone + rng.normal(0, 0.015, 3)
         gray_hair = rng.random() < max(0.0, age - 0.45)
         blond = rng.random() if tone > 0.45 else 0.0
-        hair = (np.array([0.04, 0.05, 0.07]) + blond**2.5 * np.array([0.30, 0.45, 0.58]))
+        hair = np.array([0.035, 0.045, 0.065]) + blond**2 * np.array([0.22, 0.38, 0.55])
         if gray_hair:
             hair = np.full(3, rng.uniform(0.3, 0.55))
         iris = [(0.08, 0.12, 0.2), (0.1, 0.2, 0.33), (0.5, 0.42, 0.3), (0.3, 0.42, 0.33)][
@@ -108,7 +109,7 @@ class Identity:
             chin_width=around(0.43 if male else 0.37, 0.06), chin_y=around(1.90, 0.09),
             crown_y=around(-1.72, 0.08), ear_size=around(0.36, 0.05),
             ear_flare=around(0.08, 0.04), neck_half_width=around(0.78 if male else 0.64, 0.06),
-            eye_x=around(0.5, 0.022), eye_half_width=around(0.235, 0.018),
+            eye_x=around(0.5, 0.03), eye_half_width=around(0.235, 0.024),
             upper_lid=around(0.092, 0.02), lower_lid=around(0.062, 0.010),
             eye_slant=around(0.015, 0.035), eye_depth=around(0.5, 0.25, 0, 1),
             lid_crease=around(0.5, 0.35, 0, 1), iris_radius=around(0.098, 0.005),
@@ -116,14 +117,14 @@ class Identity:
             brow_y=around(-0.345 if male else -0.375, 0.075), brow_arch=around(0.07, 0.03),
             brow_slant=around(0.0, 0.045), brow_thickness=around(0.115 if male else 0.085, 0.03, 0.03),
             brow_inner_x=around(0.2, 0.03), brow_density=around(0.75, 0.15, 0.3, 1),
-            nose_tip_y=around(0.68, 0.075), nose_half_width=around(0.28, 0.035),
+            nose_tip_y=around(0.68, 0.075), nose_half_width=around(0.28, 0.045),
             nose_ridge_width=around(0.12, 0.02), nose_height=around(0.36, 0.06),
-            mouth_y=around(1.16, 0.085), mouth_half_width=around(0.43, 0.045),
+            mouth_y=around(1.16, 0.095), mouth_half_width=around(0.43, 0.055),
             upper_lip=around(0.095, 0.033), lower_lip=around(0.135, 0.033),
             lip_redness=float(rng.uniform(0, 0.7) if male else rng.uniform(0, 1.5)),
             cheekbones=around(0.5, 0.25, 0, 1),
             skin_colour=tuple(np.clip(skin, 0.08, 0.97)), hair_style=str(style),
-            hair_colour=tuple(np.clip(hair + rng.normal(0, 0.02, 3), 0.02, 0.9)),
+            hair_colour=tuple(np.clip(hair * rng.normal(1, 0.08, 3), 0.02, 0.9)),
             hairline_y=around(-1.12, 0.1),
             beard=float(rng.uniform(0.5, 1)) if bearded and rng.random() < 0.6 else 0.0,
             moustache=float(rng.uniform(0.5, 1)) if bearded else 0.0,
@@ -131,6 +132,7 @@ class Identity:
             glasses=str(rng.choice(["none", "round", "square"], p=[0.7, 0.15, 0.15])),
             glasses_darkness=float(rng.uniform(0.4, 0.95)), age=age,
             freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.2 else 0.0,
+            blemishes=float(rng.uniform(0.02, 0.07)),
             asymmetry=tuple(rng.normal(0, 0.012, 6)), resting=resting,
             style={unit: float(rng.uniform(0.85, 1.2)) for unit in ACTION_UNITS}, texture_seed=int(rng.integers(2**31)),
         )
@@ -166,7 +168,7 @@ class Setting:
         """Draw a setting from `rng` (numpy Generator): nearly frontal, as CK+ is."""
         key = float(rng.uniform(0.45, 1.15))
         return cls(
-            yaw=float(np.clip(rng.normal(0, 0.13), -0.28, 0.28)),
+            yaw=float(np.clip(rng.normal(0, 0.12), -0.26, 0.26)),
             pitch=float(np.clip(rng.normal(0, 0.09), -0.2, 0.2)),
             roll=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
             scale=float(rng.uniform(0.82, 1.02)), shift=tuple(rng.normal(0, 0.1, 2)),
@@ -176,8 +178,8 @@ class Setting:
             background=float(rng.uniform(0.1, 0.85)),
             background_gradient=float(rng.normal(0, 0.12)),
             background_clutter=float(rng.uniform(0, 0.06)), clothes=float(rng.uniform(0.05, 0.8)),
-            uneven_light=float(rng.uniform(0.05, 0.5)),
+            uneven_light=float(rng.uniform(0.05, 0.42)),
             exposure=float(rng.uniform(0.75, 1.25)), gamma=float(rng.uniform(0.75, 1.3)),
-            blur=float(rng.uniform(0.3, 0.8)), noise=float(rng.uniform(0.004, 0.014)),
+            blur=float(rng.uniform(0.3, 0.8)), noise=float(rng.uniform(0.006, 0.024)),
             gaze=tuple(rng.normal(0, (0.035, 0.012))), texture_seed=int(rng.integers(2**31)),
         )
