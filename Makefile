@@ -1,0 +1,39 @@
+# Each target is a thin call; the commands themselves are in the README.
+PYTHON3 ?= python3
+PYTHON := .venv/bin/python
+SHELL := /bin/sh
+
+.PHONY: help setup caffe demo test bench
+help:
+	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
+	@echo "make test    all tests, against BVLC Caffe itself"
+	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
+	@echo "make setup   the Python environment alone, in .venv"
+	@echo "make bench   measure the synthetic faces"
+
+setup: .venv/installed
+.venv/installed: pyproject.toml
+	@$(PYTHON3) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+	  echo "error: $(PYTHON3) is not Python 3.11 or 3.12; name one: make PYTHON3=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "setting up .venv"
+	@$(PYTHON3) -m venv .venv
+	@$(PYTHON) -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+caffe: setup
+	@docker/bvlc_caffe.sh
+	@echo "to use it here:  . .venv/bin/activate && caffe train -solver prototxt/solver_s1r1.prototxt"
+
+DEMO := data/demo
+demo: setup caffe
+	[ -d $(DEMO)/CK+ ] || $(PYTHON) -m data_prep synthesize ckplus $(DEMO)/CK+ --subjects 60 --seed 0
+	$(PYTHON) -m data_prep index ckplus $(DEMO)/CK+ -o $(DEMO)
+	$(PYTHON) -m data_prep align $(DEMO)/index.csv -o $(DEMO)/faces
+	$(PYTHON) python/train_folds.py --index $(DEMO)/faces/index.csv --net s1r1 --folds 0,1 --max-iter 110 --run runs/demo
+	$(PYTHON) python/eval_folds.py runs/demo
+
+test: setup caffe
+	$(PYTHON) -m pytest
+
+bench: setup
+	$(PYTHON) bench/synthetic_faces.py

@@ -1,0 +1,215 @@
+"""Evaluation: numbers against hand-counted ones and against Caffe's own test of the same net."""
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+
+from gcnet import engine, evaluation, paper, prototxt, runs
+from gcnet.errors import InputError
+
+NAMES = ("anger", "fear", "neutral")
+
+
+def predictions():
+    """Two folds, three classes, hand-made.
+
+    fold 0, subject a, sequence 1: two frames of anger, one taken for fear (0.4 against 0.6), the
+            other sure (0.9): by frame 1 of 2, by sequence (mean 0.65) right;
+            its neutral first frame, taken for fear: a sample of its own, wrong in both counts
+    fold 1, subject b, sequence 1 (the same name): a frame of fear, right
+    """
+    rows = [
+        (0, "a", "1", 2, (0.1, 0.8, 0.1)),
+        (0, "a", "1", 0, (0.4, 0.6, 0.0)),
+        (0, "a", "1", 0, (0.9, 0.1, 0.0)),
+        (1, "b", "1", 1, (0.2, 0.7, 0.1)),
+    ]
+    return evaluation.Predictions(
+        NAMES,
+        [{"subject": subject, "sequence": sequence} for _, subject, sequence, _, _ in rows],
+        np.array([row[0] for row in rows]),
+        np.array([row[3] for row in rows]),
+        np.array([row[4] for row in rows]),
+    )
+
+
+def test_scores_are_the_hand_counted_ones():
+    scores = evaluation.scores(predictions())
+    assert scores["folds"] == {
+        0: {
+            "frame": {"accuracy": pytest.approx(100 / 3), "samples": 3},
+            "sequence": {"accuracy": 50.0, "samples": 2},
+        },
+        1: {
+            "frame": {"accuracy": 100.0, "samples": 1},
+            "sequence": {"accuracy": 100.0, "samples": 1},
+        },
+    }
+    frame, sequence = scores["frame"], scores["sequence"]
+    assert frame["mean"] == pytest.approx((100 / 3 + 100) / 2)
+    assert frame["deviation"] == pytest.approx((100 - 100 / 3) / math.sqrt(2))
+    assert (frame["pooled"], frame["samples"]) == (50.0, 4)
+    assert sequence["mean"] == 75.0
+    assert sequence["deviation"] == pytest.approx(50 / math.sqrt(2))
+    assert (sequence["pooled"], sequence["samples"]) == (pytest.approx(200 / 3), 3)
+    assert scores["recall"] == {"anger": 50.0, "fear": 100.0, "neutral": 0.0}
+    assert scores["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert scores["chance"] == pytest.approx(100 / 3)
+    assert scores["largest_class"] == 50.0
+
+
+def test_a_class_without_test_images_has_no_recall_and_one_fold_no_deviation():
+    everything = predictions()
+    first = evaluation.Predictions(
+        NAMES, everything.records[:1], *(array[:1] for array in (
+            everything.folds, everything.labels, everything.probabilities
+        ))
+    )  # fmt: skip
+    scores = evaluation.scores(first)
+    assert scores["recall"] == {"anger": None, "fear": None, "neutral": 0.0}
+    assert scores["frame"]["deviation"] is None
+
+
+def test_the_papers_number_is_that_of_the_cell():
+    assert paper.accuracies("s1r1", 7) == {"CK+ 7": 97.93}
+    assert paper.accuracies("s1r1", 8) == {"CK+ 8": 97.28}
+    assert paper.accuracies("cnn", 6) == {"MMI": 77.68, "Oulu-CASIA": 83.96}
+    assert paper.accuracies("mlcnn", 7) == {"CK+ 7": None}
+
+
+@pytest.fixture(scope="module")
+def trained(bvlc, tmp_path_factory):
+    """S1R1 trained for 4 iterations on fold 0, and evaluated: (Run, results)."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "LMDBS", folder / "lmdbs")
+        index = tiny.write_database(folder / "tiny" / "faces")
+        nets = tiny.write_prototxt(folder / "prototxt", "gcnet")
+        run = tiny.train(folder / "run", index, "s1r1", nets, max_iter=4)
+        results, out = evaluation.evaluate(run)
+        assert out == run.folder
+        yield run, results
+
+
+def read_predictions(run):
+    with open(run.folder / "predictions.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_predictions_are_of_the_test_subjects_and_make_the_results(trained):
+    run, results = trained
+    rows = read_predictions(run)
+    assert {(row["subject"], row["fold"]) for row in rows} == {("S00", "0"), ("S10", "0")}
+    assert len(rows) == 14
+    correct = 0
+    for row in rows:
+        probabilities = {name: float(row[f"p_{name}"]) for name in run.class_names}
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert row["predicted"] == max(probabilities, key=probabilities.get)
+        correct += row["predicted"] == row["label"]
+    written = json.loads((run.folder / "results.json").read_text())
+    assert written["frame"]["pooled"] == pytest.approx(100 * correct / 14)
+    assert written["missing"] == list(range(1, 10))
+    assert written["paper"] == {"CK+ 7": 97.93}
+    assert evaluation.coverage(results)[0].startswith("1 of 10 folds; not trained: 1, 2, 3")
+
+
+def test_the_result_is_that_of_caffe_test(trained):
+    """The same crop, scale, labels and weights as Caffe's own TEST phase: equal loss and accuracy."""
+    run, results = trained
+    caffe = engine.find()
+    done = subprocess.run(
+        [caffe.caffe, "test", "-model", run.fold_folder(0) / "net.prototxt", "-weights",
+         run.final_caffemodel(0), "-iterations", "2"],
+        env=caffe.environment(), cwd=engine.ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    reported = dict(re.findall(r"\] (accuracy|loss_classification) = (\S+)", done.stderr))
+    # Two batches of 7 are the 14 test images; Caffe prints the mean over them last.
+    loss = -np.mean([math.log(float(row[f"p_{row['label']}"])) for row in read_predictions(run)])
+    assert float(reported["loss_classification"]) == pytest.approx(loss, rel=1e-4)
+    assert 100 * float(reported["accuracy"]) == pytest.approx(results["frame"]["pooled"], abs=1e-3)
+
+
+def test_photographs_are_tested_by_every_finished_fold(trained, tmp_path):
+    run, _ = trained
+    photos = tiny.write_database(tmp_path / "photos" / "faces", seed=3)
+    lines = photos.read_text().splitlines(keepends=True)
+    photos.write_text("".join(lines[:4]) + "S00_surprise.png,S00,,,surprise,\n")
+    results, out = evaluation.evaluate(run, photos)
+    assert out == run.folder / "on-photos"
+    assert (out / "report.html").is_file()
+    assert results["frame"]["samples"] == 4 - 1  # the neutral one is none of 7 classes
+    assert results["paper"] == {}
+    with pytest.raises(InputError, match="is what .* was trained on"):
+        evaluation.evaluate(run, engine.ROOT / run.settings.index)
+
+
+@pytest.fixture
+def copied(trained, tmp_path):
+    run, _ = trained
+    shutil.copytree(run.folder, tmp_path / "copy")
+    return runs.load(tmp_path / "copy")
+
+
+def test_a_truncated_caffemodel_is_told(copied):
+    model = copied.final_caffemodel(0)
+    os.truncate(model, model.stat().st_size // 2)
+    with pytest.raises(InputError, match="snapshot_iter_4.caffemodel: truncated"):
+        evaluation.evaluate(copied)
+
+
+def test_a_caffemodel_of_another_number_of_classes_is_told(copied):
+    deploy = copied.fold_folder(0) / "deploy.prototxt"
+    path = "inner_product_param.num_output"
+    deploy.write_text(prototxt.set_value(deploy.read_text(), path, 8, "classifier/fc2"))
+    with pytest.raises(InputError, match=r"classifier/fc2 is 7x384 \+ 7, expected 8x384 \+ 8"):
+        evaluation.evaluate(copied)
+
+
+def test_unfinished_and_missing_folds_are_told(copied):
+    (copied.fold_folder(0) / "finished.json").unlink()
+    with pytest.raises(InputError, match="no fold is finished"):
+        evaluation.evaluate(copied)
+    assert evaluation._unfinished(copied) == {0: 4}
+
+
+def test_changed_or_lost_lmdbs_are_told(copied, monkeypatch, tmp_path):
+    recorded = copied.fold_folder(0) / "fold.json"
+    content = json.loads(recorded.read_text())
+    content["inputs"]["seed"] = 99
+    recorded.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="not the LMDBs that fold 0 was trained with"):
+        evaluation.evaluate(copied)
+    monkeypatch.setattr(runs, "LMDBS", tmp_path / "nowhere")
+    with pytest.raises(InputError, match="the LMDBs of fold 0 are gone"):
+        evaluation.evaluate(copied)
+
+
+def test_the_command_tells_a_folder_that_is_no_run_in_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, engine.ROOT / "python" / "eval_folds.py", tmp_path],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == f"error: {tmp_path}: no run folder (run.json is missing)\n"
+
+
+def test_without_a_run_all_are_shown_and_unfinished_ones_named(copied, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "RUNS", copied.folder.parent)
+    empty = copied.folder.parent / "empty"
+    empty.mkdir()
+    shutil.copy(copied.folder / "run.json", empty)
+    evaluation.evaluate_all([])
+    said = capsys.readouterr().out
+    assert f"{runs.portable(empty)}: no fold is finished, left out" in said
+    assert "paper, on the real database CK+ 7: 97.93 %" in said
+    assert re.search(r"^mean +[\d.]+ % +[\d.]+ %$", said, re.MULTILINE)
