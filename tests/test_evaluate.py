@@ -88,13 +88,13 @@ def test_the_papers_number_is_that_of_the_cell():
 
 @pytest.fixture(scope="module")
 def trained(bvlc, tmp_path_factory):
-    """S1R1 trained for 4 iterations on fold 0, and evaluated: (Run, results)."""
+    """S1R1 trained for 2 iterations on fold 0, and evaluated: (Run, results)."""
     folder = tmp_path_factory.mktemp("evaluate")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "LMDBS", folder / "lmdbs")
         index = tiny.write_database(folder / "tiny" / "faces")
         nets = tiny.write_prototxt(folder / "prototxt", "gcnet")
-        run = tiny.train(folder / "run", index, "s1r1", nets, max_iter=4)
+        run = tiny.train(folder / "run", index, "s1r1", nets)
         results, out = evaluation.evaluate(run)
         assert out == run.folder
         yield run, results
@@ -163,7 +163,7 @@ def copied(trained, tmp_path):
 def test_a_truncated_caffemodel_is_told(copied):
     model = copied.final_caffemodel(0)
     os.truncate(model, model.stat().st_size // 2)
-    with pytest.raises(InputError, match="snapshot_iter_4.caffemodel: truncated"):
+    with pytest.raises(InputError, match="snapshot_iter_2.caffemodel: truncated"):
         evaluation.evaluate(copied)
 
 
@@ -179,7 +179,7 @@ def test_unfinished_and_missing_folds_are_told(copied):
     (copied.fold_folder(0) / "finished.json").unlink()
     with pytest.raises(InputError, match="no fold is finished"):
         evaluation.evaluate(copied)
-    assert evaluation._unfinished(copied) == {0: 4}
+    assert evaluation._unfinished(copied) == {0: 2}
 
 
 def test_changed_or_lost_lmdbs_are_told(copied, monkeypatch, tmp_path):
@@ -203,8 +203,11 @@ def test_the_command_tells_a_folder_that_is_no_run_in_one_line(tmp_path):
     assert done.stderr == f"error: {tmp_path}: no run folder (run.json is missing)\n"
 
 
-def test_without_a_run_all_are_shown_and_unfinished_ones_named(copied, monkeypatch, capsys):
+def test_without_a_run_all_are_shown_and_unfinished_ones_named(
+    trained, copied, monkeypatch, capsys
+):
     monkeypatch.setattr(runs, "RUNS", copied.folder.parent)
+    monkeypatch.setattr(evaluation, "evaluate", lambda run, index: (trained[1], run.folder))
     empty = copied.folder.parent / "empty"
     empty.mkdir()
     shutil.copy(copied.folder / "run.json", empty)

@@ -218,11 +218,13 @@ def evaluate(run, index=None):
     with replacing(out / "results.json", encoding="utf-8") as file:
         file.write(json.dumps(results, indent=1) + "\n")
 
-    curves = {fold: _read_log(run, fold) for fold in run.folds()}
+    logs = {fold: _read_log(run, fold) for fold in run.folds()}
+    curves = {"light": figures.curves(logs), "dark": figures.curves(logs, dark=True)}
     faces = _figure4(run, caffe, *parts[0])
     samples = None if index is not None else _training_pairs(run, finished[0])
     figures.confusion(results["confusion"], run.class_names, out / "confusion.png")
-    figures.curves(curves, out / "curves.png")
+    with replacing(out / "curves.png", "wb") as file:
+        file.write(curves["light"])
     if len(faces["rows"]) > 1:
         figures.rows(faces, out / "figure4.png")
     report.write(out / "report.html", run, results, curves, faces, samples)

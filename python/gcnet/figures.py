@@ -84,17 +84,11 @@ def rows(faces, path):
     _save(figure, path)
 
 
-def curves(logs, path):
-    """Every term of the loss over the iterations, one panel a term, one line a fold.
+def curves(logs, dark=False):
+    """Every term of the loss over the iterations, one panel a term, one line a fold: PNG bytes.
 
-    `logs` is {fold: CaffeLog}.
+    `logs` is {fold: CaffeLog}. `dark` draws in light colours on the report's dark ground.
     """
-    with replacing(path, "wb") as file:
-        file.write(curves_png(logs))
-
-
-def curves_png(logs, dark=False):
-    """`curves` as PNG bytes; with `dark` in light colours on the dark ground of the report."""
     panels = [
         (name, caption, kind)
         for name, caption in TERMS.items()

@@ -8,15 +8,15 @@ import jinja2
 import numpy as np
 
 from data_prep.atomic import replacing
-from gcnet import figures, paper, runs
+from gcnet import paper, runs
 from gcnet.protocol import FOLDS
 
 
 def write(path, run, results, curves, faces, pairs):
     """Write the report of a Run.
 
-    `results` are those of results.json, `curves` is {fold: CaffeLog}, `faces` and `pairs` as
-    gcnet.evaluation makes them (`pairs` None when photographs of no fold were tested).
+    `results` are those of results.json, `curves` the "light" and "dark" PNG bytes, `faces` and
+    `pairs` as gcnet.evaluation makes them (`pairs` None when the images tested are of no fold).
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -31,12 +31,7 @@ def write(path, run, results, curves, faces, pairs):
         title=runs.NETS[run.settings.net],
         names=run.class_names,
         all_folds=FOLDS,
-        curves={
-            "light": _data_uri(figures.curves_png(curves)),
-            "dark": _data_uri(figures.curves_png(curves, dark=True)),
-        }
-        if any(log.train for log in curves.values())
-        else None,
+        curves={theme: _data_uri(png) for theme, png in curves.items()},
         faces=faces["columns"],
         faces_fold=faces["fold"],
         face_rows=[
