@@ -141,6 +141,31 @@ def test_a_run_folder_refuses_other_settings(unbroken, index, nets):
         resume(unbroken, index, nets, max_iter=5)
 
 
+def test_a_changed_net_is_another_setting_and_a_changed_comment_is_not(unbroken, index, nets):
+    folder = nets.with_name("kept")
+    shutil.copytree(nets, folder)
+    try:
+        with open(nets / "cnn.prototxt", "a") as file:
+            file.write("# a remark\n")
+        resume(unbroken, index, nets)
+        with open(nets / "cnn.prototxt", "a") as file:
+            file.write("force_backward: true\n")
+        with pytest.raises(InputError, match="the content of prototxt has changed"):
+            resume(unbroken, index, nets)
+    finally:
+        shutil.rmtree(nets)
+        folder.rename(nets)
+
+
+def test_an_index_that_cannot_be_trained_on_leaves_no_run_behind(index, nets, tmp_path):
+    lines = index.read_text().splitlines(keepends=True)
+    few = index.with_name("few.csv")
+    few.write_text("".join(lines[: 1 + 8 * 3]))
+    with pytest.raises(InputError, match="10 folds need at least 10 subjects, here are 3"):
+        tiny.train(tmp_path / "run", few, "cnn", nets)
+    assert not (tmp_path / "run").exists()
+
+
 def test_another_nets_caffemodel_is_told_with_layer_and_shapes(unbroken):
     # 96 x 9 x 9 values of an uncropped face, while the deploy net takes 64x64.
     expected = r"snapshot_iter_6.caffemodel: layer classifier/fc1 is 16x7776 \+ 16, expected 16x6144"

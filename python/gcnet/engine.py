@@ -104,6 +104,9 @@ def _imports_caffe(python):
 
 ENGINES = {"bvlc": _bvlc}
 
+TITLES = {"bvlc": "BVLC Caffe 1.0"}
+"""The engines' names for people."""
+
 
 @one_line_errors
 def run_caffe():

@@ -28,6 +28,7 @@ from data_prep.pairs import read_pairs
 from gcnet import engine as engines
 from gcnet import figures, paper, report, runs
 from gcnet.caffe_log import CaffeLog
+from gcnet.engine import TITLES
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, FOLDS
 
@@ -147,7 +148,7 @@ def forward(run, caffe, fold, pairs, blobs):
         caffe.run_module(
             "gcnet.forward",
             "--net", runs.portable(folder / "deploy.prototxt"),
-            "--stages", ",".join(run.stages()),
+            "--stages", ",".join(run.stages(fold)),
             "--weights", runs.portable(run.final_caffemodel(fold)),
             "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
         )  # fmt: skip
@@ -207,6 +208,7 @@ def evaluate(run, index=None):
         "classes": run.settings.classes,
         "engine": run.settings.engine,
         "index": run.settings.index if index is None else runs.portable(index),
+        "each_net_tests_all": index is not None,
         "unfinished": _unfinished(run),
         "missing": [fold for fold in range(FOLDS) if fold not in run.folds()],
         **scores(predictions),
@@ -235,8 +237,8 @@ def _build_test(run, index):
     """The LMDB of all labelled images of an index, built where it is not there yet."""
     key = runs.sha256(index)[:12]
     out = runs.LMDBS / f"{runs.database_name(index)}-{key}" / f"test-{run.settings.classes}"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    build_lmdb.build(index, out, None, run.settings.classes, copies=0, seed=0)
+    with runs.building_lmdbs():
+        build_lmdb.build(index, out, None, run.settings.classes, copies=0, seed=0)
     return out
 
 
@@ -360,7 +362,7 @@ def as_text(results):
     classes = CLASSES[results["classes"]]
     lines = [
         f"{results['run']}: {runs.NETS[results['net']]}, {results['classes']} classes, "
-        f"on {results['index']}, engine {results['engine']}",
+        f"on {results['index']}, engine {TITLES[results['engine']]}",
         *coverage(results),
         "",
         "fold      by frame          by sequence",
@@ -391,8 +393,10 @@ def as_text(results):
 
 
 def coverage(results):
-    """Lines that say which folds the numbers leave out; empty if there are all ten."""
+    """Lines that say what was tested and which folds the numbers leave out."""
     lines = []
+    if results["each_net_tests_all"]:
+        lines.append("the net of every fold is tested on all of these images")
     if results["unfinished"]:
         parts = [f"{fold} (at iteration {n})" for fold, n in results["unfinished"].items()]
         lines.append(f"not finished and left out: fold {', '.join(parts)}")

@@ -41,6 +41,11 @@ def parse(text):
     return fields
 
 
+def without_layout(text):
+    """The text without comments and layout: equal for two files that mean the same to Caffe."""
+    return " ".join(token for token, _, _ in _tokens(text))
+
+
 def _tokens(text):
     tokens, position = [], 0
     while position < len(text):

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.atomic import replacing
 from gcnet import paper, runs
+from gcnet.engine import TITLES
 from gcnet.protocol import FOLDS
 
 
@@ -29,6 +30,7 @@ def write(path, run, results, curves, faces, pairs):
         run=run,
         results=results,
         title=runs.NETS[run.settings.net],
+        engine=TITLES[run.settings.engine],
         names=run.class_names,
         all_folds=FOLDS,
         curves={theme: _data_uri(png) for theme, png in curves.items()},

@@ -12,6 +12,8 @@
 ======================================  =======================================================
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import subprocess
@@ -73,7 +75,8 @@ class Settings:
     """What decides the outcome of a run. Two runs of equal Settings are the same experiment.
 
     `weights` maps each file that the training starts from to its SHA-256. `prototxt` is the folder
-    of the solvers, nets and deploy nets, `prototxt_sha256` the digest of the three that are used.
+    of the solvers, nets and deploy nets, `prototxt_sha256` the digest of the three that are used,
+    without their comments.
     """
 
     net: str
@@ -114,7 +117,9 @@ def settings(net, classes, max_iter, index, copies, seed, engine, weights, folde
         engine=engine,
         weights={portable(path): sha256(path) for path in weights},
         prototxt=portable(folder),
-        prototxt_sha256=hashlib.sha256("".join(texts.values()).encode()).hexdigest(),
+        prototxt_sha256=hashlib.sha256(
+            "\n".join(map(prototxt.without_layout, texts.values())).encode()
+        ).hexdigest(),
     )
 
 
@@ -190,12 +195,10 @@ class Run:
     def final_caffemodel(self, fold):
         return self.fold_folder(fold) / f"snapshot_iter_{self.settings.max_iter}.caffemodel"
 
-    def stages(self):
-        """The stages that its solver trains with."""
-        return prototxt.values(
-            source_texts(self.settings.net, ROOT / self.settings.prototxt)["solver"],
-            "train_state.stage",
-        )
+    def stages(self, fold):
+        """The stages that a fold was trained with."""
+        solver = (self.fold_folder(fold) / "solver.prototxt").read_text(encoding="utf-8")
+        return prototxt.values(solver, "train_state.stage")
 
 
 def load(folder):
@@ -219,28 +222,53 @@ def load(folder):
         raise InputError(f"{path}: not readable as a run's settings ({error})") from None
 
 
-def open_or_create(folder, wanted, command, date):
-    """The Run in `folder` with the Settings `wanted`; writes run.json if the folder is new.
+def open_or_new(folder, wanted, command, date):
+    """The Run in `folder` with the Settings `wanted`; a new one is written by `save` only.
 
     Raises InputError naming the settings that differ if the folder is another run's.
     """
-    path = Path(folder) / "run.json"
+    if not (Path(folder) / "run.json").exists():
+        return Run(Path(folder).resolve(), wanted, command, git_revision(), date)
+    run = load(folder)
+    old, new = asdict(run.settings), asdict(wanted)
+    different = [
+        f"the content of {name.removesuffix('_sha256')} has changed"
+        if name.endswith("_sha256")
+        else f"{name} {old[name]}, now {new[name]}"
+        for name in old
+        if old[name] != new[name]
+    ]
+    if different:
+        raise InputError(
+            f"{run.name}: was started with other settings ({'; '.join(different)}); "
+            "choose another --run"
+        )
+    return run
+
+
+def save(run):
+    """Write run.json where there is none yet."""
+    path = run.folder / "run.json"
     if path.exists():
-        run = load(folder)
-        old, new = asdict(run.settings), asdict(wanted)
-        different = [f"{name} {old[name]}, now {new[name]}" for name in old if old[name] != new[name]]
-        if different:
-            raise InputError(
-                f"{folder}: was started with other settings ({'; '.join(different)}); "
-                "choose another --run"
-            )
-        return run
-    revision = git_revision()
-    content = {"settings": asdict(wanted), "command": command, "revision": revision, "date": date}
-    Path(folder).mkdir(parents=True, exist_ok=True)
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "settings": asdict(run.settings),
+        "command": run.command,
+        "revision": run.revision,
+        "date": run.date,
+    }
     with replacing(path, encoding="utf-8") as file:
         file.write(json.dumps(content, indent=1) + "\n")
-    return Run(Path(folder).resolve(), wanted, command, revision, date)
+
+
+@contextlib.contextmanager
+def building_lmdbs():
+    """Keep other processes from building LMDBs meanwhile: runs share them."""
+    LMDBS.mkdir(parents=True, exist_ok=True)
+    with open(LMDBS / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def render(run, fold, test_samples):

@@ -63,11 +63,13 @@ def train(folder, net, index, classes, folds, max_iter, engine, weights, copies,
     if folder is None:
         folder = runs.RUNS / f"{runs.database_name(index)}-{net}-{classes}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    run = runs.open_or_create(folder, settings, command, date)
+    run = runs.open_or_new(folder, settings, command, date)
+    descriptions = {fold: _build_lmdb(run, fold) for fold in folds}
+    runs.save(run)
     with _locked(run) as lock, _terminate_as_interrupt():
         waiting = []
-        for fold in folds:
-            description = _prepare(run, fold)
+        for fold, description in descriptions.items():
+            _prepare(run, fold, description)
             if run.is_finished(fold):
                 print(f"fold {fold}: finished before")
             else:
@@ -102,20 +104,30 @@ def _terminate_as_interrupt():
         signal.signal(signal.SIGTERM, before)
 
 
-def _prepare(run, fold):
-    """Build a fold's LMDBs and prototxt files where they are not there; returns fold.json."""
+def _build_lmdb(run, fold):
+    """Build a fold's LMDBs where they are not there yet; returns their fold.json."""
     settings = run.settings
-    lmdb, folder = run.lmdb_folder(fold), run.fold_folder(fold)
-    lmdb.parent.mkdir(parents=True, exist_ok=True)
-    description, _ = build_lmdb.build(
-        ROOT / settings.index, lmdb, fold, settings.classes, settings.copies, settings.seed
-    )
+    with runs.building_lmdbs():
+        description, _ = build_lmdb.build(
+            ROOT / settings.index,
+            run.lmdb_folder(fold),
+            fold,
+            settings.classes,
+            settings.copies,
+            settings.seed,
+        )
+    return description
+
+
+def _prepare(run, fold, description):
+    """Write a fold's folder: fold.json and the rendered prototxt files."""
+    folder = run.fold_folder(fold)
     folder.mkdir(exist_ok=True)
     recorded = folder / "fold.json"
     if recorded.exists():
         if json.loads(recorded.read_text())["inputs"] != description["inputs"]:
             raise InputError(
-                f"{recorded}: the faces of {settings.index} have changed since this fold was "
+                f"{recorded}: the faces of {run.settings.index} have changed since this fold was "
                 "started; choose another --run"
             )
     else:
@@ -123,7 +135,6 @@ def _prepare(run, fold):
     rendered = runs.render(run, fold, description["test"]["records"])
     for name, text in rendered.items():
         _write(folder / f"{name}.prototxt", text)
-    return description
 
 
 def _write(path, text):
