@@ -1,6 +1,7 @@
 """Measures the synthetic faces: speed, what MTCNN finds, and how far a linear classifier gets.
 
-The linear classifier sees 64 x 64 gray crops, aligned by the generator's own five points, each
+The linear classifier sees 64 x 64 gray crops, aligned as data_prep.align does by the
+generator's own five points, each
 pixel standardised over the training subjects; its C is the best of a small grid on the test
 subjects, which flatters it. `neutral subtracted` is the same classifier on the difference to the
 subject's neutral face: what knowing the identity is worth.
@@ -19,24 +20,19 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
+from data_prep import align
 from data_prep.synthetic import write_ckplus
 from data_prep.synthetic.expressions import EXPRESSIONS, sample_expression
 from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
 from gcnet.errors import one_line_errors
 
-TEMPLATE = np.array([[20, 23], [44, 23], [32, 36], [22, 48], [42, 48]], np.float64)
 POINT_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 CLASSES = EXPRESSIONS[1:]
 
 
 def aligned_crop(rendering):
-    """64 x 64 crop by the least-squares similarity transform of the five points."""
-    x, y = rendering.five_points.T
-    ones, zeros = np.ones(5), np.zeros(5)
-    system = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
-    a, b, c, d = np.linalg.lstsq(system, TEMPLATE.T.ravel(), rcond=None)[0]
-    return cv2.warpAffine(rendering.image, np.array([[a, -b, c], [b, a, d]]), (64, 64),
-                          flags=cv2.INTER_AREA)
+    """The 64 x 64 centre of the face that data_prep.align cuts out, before CLAHE."""
+    return align.crop(rendering.image, rendering.five_points)[1:65, 1:65]
 
 
 def render_subjects(subjects, seed):
@@ -123,7 +119,7 @@ def main():
                         help="contact sheet to write (default: %(default)s)")
     parser.add_argument("--train-subjects", type=int, default=100, metavar="N")
     parser.add_argument("--test-subjects", type=int, default=40, metavar="N")
-    parser.add_argument("--detections", type=int, default=300, metavar="N",
+    parser.add_argument("--detections", type=int, default=150, metavar="N",
                         help="images given to MTCNN (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     arguments = parser.parse_args()

@@ -80,11 +80,11 @@ def face_shape(identity, intensities):
         raise_inner = au(1, side) + rest["brow_raise_inner"]
         raise_outer = au(2, side) + rest["brow_raise_outer"]
         lower_brow = au(4, side) + rest["brow_lower"]
-        y -= 0.17 * raise_inner * (1 - t) ** 1.3
-        y -= 0.15 * raise_outer * np.exp(-((t - 0.72) / 0.36) ** 2)
-        y += lower_brow * (0.15 * (1 - t) ** 0.8 + 0.03)
+        y -= 0.20 * raise_inner * (1 - t) ** 1.3
+        y -= 0.18 * raise_outer * np.exp(-((t - 0.72) / 0.36) ** 2)
+        y += lower_brow * (0.16 * (1 - t) ** 0.8 + 0.03)
         x -= 0.075 * lower_brow * (1 - t)
-        y += 0.07 * au(9, side) * (1 - t) + 0.02 * au(6, side)
+        y += 0.11 * au(9, side) * (1 - 0.8 * t) + 0.02 * au(6, side)
         centre = np.stack([x, y], 1)
         thickness = identity.brow_thickness * np.array([0.75, 1.0, 1.0, 0.85, 0.6, 0.15]) / 2
         curve = spline(centre, 4)
@@ -95,8 +95,8 @@ def face_shape(identity, intensities):
         eye_x, half_width = identity.eye_x, identity.eye_half_width
         tired = rest["lids"]
         narrow = au(7, side)
-        squint = max(au(6, side), 0.6 * au(9, side), 0.5 * au(12, side))
-        high = (identity.upper_lid * (1 - 0.25 * tired) + 0.075 * au(5, side) - 0.030 * narrow
+        squint = max(au(6, side), 0.9 * au(9, side), 0.5 * au(12, side))
+        high = (identity.upper_lid * (1 - 0.25 * tired) + 0.095 * au(5, side) - 0.030 * narrow
                 - 0.016 * au(4, side) - 0.014 * squint - 0.03 * au(9, side)
                 + 0.012 * au(1, side))
         low = (identity.lower_lid - 0.030 * narrow - 0.036 * squint + 0.012 * au(5, side))
@@ -117,11 +117,11 @@ def face_shape(identity, intensities):
         lower.append(_mirrored(lid_low, side))
         fold.append(_mirrored(crease, side))
 
-    nose_up = 0.05 * au(9) + 0.03 * au(10)
+    nose_up = 0.10 * au(9) + 0.05 * au(10)
     tip_y = identity.nose_tip_y - 0.6 * nose_up
-    flare = [identity.nose_half_width * (1 + 0.12 * au(9, s) + 0.08 * au(10, s) + 0.07 * au(12, s))
+    flare = [identity.nose_half_width * (1 + 0.16 * au(9, s) + 0.12 * au(10, s) + 0.07 * au(12, s))
              for s in (LEFT, RIGHT)]
-    wing_y = [tip_y + 0.06 - 0.06 * au(9, s) - 0.03 * au(10, s) for s in (LEFT, RIGHT)]
+    wing_y = [tip_y + 0.06 - 0.08 * au(9, s) - 0.03 * au(10, s) for s in (LEFT, RIGHT)]
     base_y = tip_y + 0.15
     nose_bridge = np.stack([np.zeros(4) + asymmetry[4] * np.linspace(0, 1, 4),
                             np.linspace(0.02, tip_y, 4)], 1)
@@ -131,12 +131,12 @@ def face_shape(identity, intensities):
 
     corner_shift, mouth_corners = [], []
     for side in (LEFT, RIGHT):
-        dx = (0.135 * au(12, side) + 0.115 * au(20, side) + 0.05 * au(14, side)
+        dx = (0.14 * au(12, side) + 0.14 * au(20, side) + 0.05 * au(14, side)
               - 0.05 * au(24, side) - 0.03 * au(23, side) - 0.07 * au(27, side)
               - 0.02 * au(26, side) - 0.025 * au(17, side) - 0.015 * au(15, side))
-        up = (0.15 * au(12, side) + 0.06 * au(14, side) + 0.03 * au(10, side)
-              + 0.02 * au(9, side) + 0.055 * rest["corner_up"]
-              - 0.15 * au(15, side) - 0.045 * au(20, side) - 0.03 * au(17, side))
+        up = (0.15 * au(12, side) + 0.08 * au(14, side) - 0.025 * au(10, side)
+              - 0.02 * au(9, side) + 0.055 * rest["corner_up"]
+              - 0.17 * au(15, side) - 0.05 * au(20, side) - 0.03 * au(17, side))
         corner_shift.append((dx, -up + 0.42 * drop))
         mouth_corners.append(np.array([
             _SIGN[side] * (identity.mouth_half_width + dx),
@@ -150,7 +150,7 @@ def face_shape(identity, intensities):
     upper_thickness = identity.upper_lip * thin * (1 - 0.15 * au(10))
     lower_thickness = identity.lower_lip * thin * (1 + 0.2 * au(17) + 0.05 * au(16))
     middle = identity.mouth_y - 0.05 * au(17) - 0.03 * au(12) * au(25) - 0.01 * au(9)
-    seam_up = middle - 0.075 * au(10) - 0.03 * au(9) - 0.25 * part - 0.02 * au(12)
+    seam_up = middle - 0.11 * au(10) - 0.05 * au(9) - 0.25 * part - 0.02 * au(12)
     seam_low = middle + 0.75 * part + 0.03 * au(16) * au(25) + 0.02 * au(12) * au(25)
     if part < 0.01:
         seam_low = seam_up = (seam_low + seam_up) / 2
@@ -197,7 +197,7 @@ def _lips(corners, seam_up, seam_low, upper_thickness, lower_thickness, au, drop
     inner_low = between(seam_low, bend if seam_low - seam_up < 0.05 else bend_open)
     # A raised chin bows the closed mouth up in the middle; a sneer lifts the lip beside it.
     sneer = np.exp(-((np.abs(t) - 0.45) / 0.25) ** 2)
-    inner_up = inner_up - 0.05 * au(10) * sneer - 0.02 * au(9) * sneer
+    inner_up = inner_up - 0.07 * au(10) * sneer - 0.03 * au(9) * sneer
     if seam_low - seam_up < 0.01:
         inner_low = inner_up.copy()
     inner_low = np.maximum(inner_low, inner_up)
@@ -228,7 +228,7 @@ def _creases(identity, au, shape, flare, wing_y):
     for row in range(3):
         y = identity.brow_y - 0.28 - 0.14 * row
         span = 0.75 if au(2) > 0.5 * au(1) else 0.42
-        depth = (0.15 + 0.85 * age) * min(1.0, 0.8 * raise_inner + 0.3 * raise_outer)
+        depth = (0.35 + 0.65 * age) * min(1.0, 0.8 * raise_inner + 0.3 * raise_outer)
         depth = depth * (1.0, 0.9, 0.6)[row] + 0.6 * max(0.0, age - 0.35)
         x = np.linspace(-span, span, 11)
         droop = 0.05 * (x / span) ** 2 * (1 if au(2) > 0.5 * au(1) else 2)
@@ -239,17 +239,17 @@ def _creases(identity, au, shape, flare, wing_y):
         x = inner[0] * 0.55
         creases.append((np.array([[x * 0.9, inner[1] - 0.15], [x, inner[1] - 0.05],
                                   [x * 1.05, inner[1] + 0.07], [x * 0.8, inner[1] + 0.16]]),
-                        (0.35 + 0.65 * age) * lower_brow + 0.5 * max(0.0, age - 0.4)))
+                        (0.55 + 0.45 * age) * lower_brow + 0.5 * max(0.0, age - 0.4)))
         wrinkle = au(9, side)
         for row in range(3):
             y = 0.06 + 0.09 * row
             creases.append((_mirrored([[0.03, y + 0.03], [0.10, y - 0.01], [0.17, y + 0.01],
-                                       [0.22, y + 0.05]], side), (0.4 + 0.6 * age) * wrinkle))
+                                       [0.22, y + 0.05]], side), (0.75 + 0.25 * age) * wrinkle))
         corner = shape.mouth_corners[side]
         ala = np.array([flare[side] * 0.98, wing_y[side] - 0.05])
         out = np.abs(corner[0]) + 0.10
         lifted = max(au(12, side), 0.9 * au(10, side), 0.9 * au(9, side), 0.5 * au(20, side))
-        depth = min(1.0, 0.1 + rest["folds"] * 0.6 + (0.4 + 0.45 * age) * lifted + 0.3 * au(15, side))
+        depth = min(1.0, 0.1 + rest["folds"] * 0.6 + (0.55 + 0.35 * age) * lifted + 0.3 * au(15, side))
         points = [ala, [0.6 * ala[0] + 0.4 * out + 0.02 + 0.05 * lifted, ala[1] * 0.6 + corner[1] * 0.4],
                   [out * 0.97 + 0.02 * lifted, ala[1] * 0.2 + corner[1] * 0.8],
                   [out + 0.01, corner[1] + 0.1]]

@@ -72,14 +72,14 @@ def sample_expression(rng, expression):
     """Draw an apex: {AU: (left, right)}, intensities in 0..1 (0.2 is FACS A, 1 is FACS E).
 
     `expression` is one of EXPRESSIONS; left is the image's left. The apex intensity is drawn
-    between 0.55 and 1 for the whole face (CK+'s apex frames range as widely), so a weak happy
+    between 0.65 and 1 for the whole face (CK+'s apex frames range as widely), so a weak happy
     face moves less than two subjects' faces differ at rest.
     """
     if expression == "neutral":
         return {}
     variants = _VARIANTS[expression]
     variant = variants[int(rng.integers(len(variants)))]
-    apex = rng.uniform(0.55, 1.0)
+    apex = rng.uniform(0.65, 1.0)
     one_sided = variant.get("one_sided", False)
     strong_side = int(rng.integers(2))
     action_units = {}
@@ -88,8 +88,8 @@ def sample_expression(rng, expression):
         sides = intensity * (1 + rng.normal(0, 0.06, 2))
         if one_sided and unit in (12, 14):
             # One-sided action is what tells contempt from a smile: keep it well visible.
-            sides[strong_side] = max(sides[strong_side], 0.85)
-            sides[1 - strong_side] *= 0.05
+            sides[strong_side] = max(sides[strong_side], 0.95)
+            sides[1 - strong_side] = 0.0
         action_units[unit] = tuple(float(side) for side in np.clip(sides, 0, 1.1))
     # A mouth that happens to be a little open says nothing.
     if rng.random() < 0.35 and not {23, 24} & action_units.keys() and expression != "contempt":

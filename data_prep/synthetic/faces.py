@@ -140,6 +140,11 @@ class FaceRenderer:
         # Light seldom falls evenly: a window frame, a lamp's rim, somebody's shadow.
         self.light_field = np.exp(setting.uneven_light * noise_texture(
             rng, canvas.shape, 0.22 * self.unit)).astype(np.float32)
+        if setting.shadow:
+            angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.9, 0.9)
+            across = np.cos(angle) * x + np.sin(angle) * (y - 0.5) - offset
+            edge = 0.5 - 0.5 * np.tanh(across / rng.uniform(0.05, 0.3))
+            self.light_field *= (1 - setting.shadow * edge).astype(np.float32)
         cos, sin = np.cos(setting.light_elevation), np.sin(setting.light_elevation)
         self.light = (float(np.sin(setting.light_azimuth) * cos), float(-sin),
                       float(np.cos(setting.light_azimuth) * cos))
@@ -389,9 +394,8 @@ class FaceRenderer:
         occlusion = np.clip(1 - 1.6 * hollow, 0.45, 1) * (1 - 0.30 * crease)
         # Light wraps a little round the form, as it does on skin.
         diffuse = np.maximum((facing + 0.25) * (setting.key_light / 1.25), 0)
-        diffuse *= self.light_field
         diffuse += setting.ambient * (0.55 + 0.45 * length)
-        picture *= diffuse * occlusion
+        picture *= diffuse * occlusion * self.light_field
         gloss = np.maximum(facing, 0)
         gloss *= gloss
         gloss *= gloss
@@ -440,4 +444,5 @@ class FaceRenderer:
     def _develop(self, light):
         """Pixel values (0..255, float32) of the light that falls on the film."""
         curve = cv2.pow(light.reshape(-1, light.shape[-1]) * self.exposure, self.setting.gamma)
-        return 255 * curve.reshape(light.shape)
+        veil = 90 * self.setting.veil
+        return veil + (255 - veil) * curve.reshape(light.shape)

@@ -93,14 +93,14 @@ class Identity:
             hair = np.full(3, rng.uniform(0.3, 0.55))
         iris = [(0.08, 0.12, 0.2), (0.1, 0.2, 0.33), (0.5, 0.42, 0.3), (0.3, 0.42, 0.33)][
             int(rng.integers(4)) if tone > 0.5 else int(rng.integers(2))]
-        bearded = male and rng.random() < 0.45
+        bearded = male and rng.random() < 0.55
         style = rng.choice(HAIR_STYLES, p=([0.17, 0.33, 0.2, 0.08, 0.05, 0.12, 0.05] if male else
                                            [0.0, 0.1, 0.15, 0.2, 0.25, 0.15, 0.15]))
         # A face at rest is seldom at zero: drooping or lifted corners, low brows, tired lids.
         resting = {
-            "brow_lower": around(0.0, 0.22), "brow_raise_inner": around(0.0, 0.22),
-            "brow_raise_outer": around(0.0, 0.25), "corner_up": around(0.0, 0.4),
-            "lids": around(0.0, 0.3), "lip_press": around(0.1, 0.35),
+            "brow_lower": around(0.0, 0.18), "brow_raise_inner": around(0.0, 0.16),
+            "brow_raise_outer": around(0.0, 0.18), "corner_up": around(0.0, 0.3),
+            "lids": around(0.0, 0.2), "lip_press": around(0.1, 0.35),
             "lips_part": max(0.0, around(-0.1, 0.25)),
             "folds": max(0.0, around(0.5 * age, 0.3)),
         }
@@ -110,16 +110,16 @@ class Identity:
             crown_y=around(-1.72, 0.08), ear_size=around(0.36, 0.05),
             ear_flare=around(0.08, 0.04), neck_half_width=around(0.78 if male else 0.64, 0.06),
             eye_x=around(0.5, 0.03), eye_half_width=around(0.235, 0.024),
-            upper_lid=around(0.092, 0.02), lower_lid=around(0.062, 0.010),
+            upper_lid=around(0.092, 0.024), lower_lid=around(0.062, 0.010),
             eye_slant=around(0.015, 0.035), eye_depth=around(0.5, 0.25, 0, 1),
             lid_crease=around(0.5, 0.35, 0, 1), iris_radius=around(0.098, 0.005),
             iris_colour=iris,
-            brow_y=around(-0.345 if male else -0.375, 0.075), brow_arch=around(0.07, 0.03),
+            brow_y=around(-0.345 if male else -0.375, 0.085), brow_arch=around(0.07, 0.03),
             brow_slant=around(0.0, 0.045), brow_thickness=around(0.115 if male else 0.085, 0.03, 0.03),
             brow_inner_x=around(0.2, 0.03), brow_density=around(0.75, 0.15, 0.3, 1),
-            nose_tip_y=around(0.68, 0.075), nose_half_width=around(0.28, 0.045),
+            nose_tip_y=around(0.68, 0.085), nose_half_width=around(0.28, 0.045),
             nose_ridge_width=around(0.12, 0.02), nose_height=around(0.36, 0.06),
-            mouth_y=around(1.16, 0.095), mouth_half_width=around(0.43, 0.055),
+            mouth_y=around(1.16, 0.11), mouth_half_width=around(0.43, 0.065),
             upper_lip=around(0.095, 0.033), lower_lip=around(0.135, 0.033),
             lip_redness=float(rng.uniform(0, 0.7) if male else rng.uniform(0, 1.5)),
             cheekbones=around(0.5, 0.25, 0, 1),
@@ -129,7 +129,7 @@ class Identity:
             beard=float(rng.uniform(0.5, 1)) if bearded and rng.random() < 0.6 else 0.0,
             moustache=float(rng.uniform(0.5, 1)) if bearded else 0.0,
             stubble=float(rng.uniform(0, 0.5)) if male else 0.0,
-            glasses=str(rng.choice(["none", "round", "square"], p=[0.7, 0.15, 0.15])),
+            glasses=str(rng.choice(["none", "round", "square"], p=[0.6, 0.2, 0.2])),
             glasses_darkness=float(rng.uniform(0.4, 0.95)), age=age,
             freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.2 else 0.0,
             blemishes=float(rng.uniform(0.02, 0.07)),
@@ -158,6 +158,8 @@ class Setting:
     uneven_light: float
     exposure: float
     gamma: float
+    veil: float
+    shadow: float
     blur: float
     noise: float
     gaze: tuple
@@ -179,7 +181,9 @@ class Setting:
             background_gradient=float(rng.normal(0, 0.12)),
             background_clutter=float(rng.uniform(0, 0.06)), clothes=float(rng.uniform(0.05, 0.8)),
             uneven_light=float(rng.uniform(0.05, 0.42)),
-            exposure=float(rng.uniform(0.75, 1.25)), gamma=float(rng.uniform(0.75, 1.3)),
-            blur=float(rng.uniform(0.3, 0.8)), noise=float(rng.uniform(0.006, 0.024)),
+            exposure=float(rng.uniform(0.7, 1.35)), gamma=float(rng.uniform(0.75, 1.3)),
+            veil=float(rng.uniform(0, 0.35)),
+            shadow=float(rng.uniform(0.25, 0.6)) if rng.random() < 0.6 else 0.0,
+            blur=float(rng.uniform(0.2, 0.6)), noise=float(rng.uniform(0.006, 0.024)),
             gaze=tuple(rng.normal(0, (0.035, 0.012))), texture_seed=int(rng.integers(2**31)),
         )
