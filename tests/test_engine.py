@@ -69,8 +69,9 @@ def test_caffe_command_passes_arguments_status_and_layer_path(tmp_path):
         "PYTHONPATH": "/mine",
     }
     done = subprocess.run(
-        [command, "train", "-solver", "a b.prototxt"], env=environment, capture_output=True, text=True
-    )
+        [command, "train", "-solver", "a b.prototxt"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 3
     assert done.stdout.splitlines() == [
         "caffe train -solver a b.prototxt",
@@ -141,7 +142,7 @@ def test_every_net_renders_for_every_number_of_classes(net, classes, shift, tmp_
     if net != "cnn":
         assert prototxt.values(texts["net"], "power_param.shift", "is_neutral") == [shift]
     sources = prototxt.values(texts["net"], "data_param.source", "data")
-    assert [Path(source).parts[-2:] for source in sources] == [("fold3", "train"), ("fold3", "test")]
+    assert [Path(path).parts[-2:] for path in sources] == [("fold3", "train"), ("fold3", "test")]
     solver = {
         name: prototxt.values(texts["solver"], name)[0]
         for name in ("max_iter", "test_iter", "snapshot", "random_seed", "snapshot_prefix", "net")
@@ -155,7 +156,7 @@ def test_every_net_renders_for_every_number_of_classes(net, classes, shift, tmp_
 
 LOG = """I1122 02:00:00.1 1 solver.cpp:239] Iteration 0 (-nan iter/s, 0s/20 iters), loss = 2.5
 I1122 02:00:00.1 1 solver.cpp:258]     Train net output #0: loss_classification = 2 (* 1 = 2 loss)
-I1122 02:00:00.1 1 solver.cpp:258]     Train net output #1: loss_generation = 250 (* 0.002 = 0.5 loss)
+I1122 02:00:00.1 1 solver.cpp:258]     Train net output #1: loss_generation = 9 (* 0.05 = 0.5 loss)
 I1122 02:00:01.1 1 sgd_solver.cpp:112] Iteration 0, lr = 0.001
 I1122 02:00:02.1 1 solver.cpp:239] Iteration 20 (2 iter/s, 10s/20 iters), loss = 1.5
 I1122 02:00:02.1 1 solver.cpp:347] Iteration 20, Testing net (#0)

@@ -124,7 +124,7 @@ def test_predictions_are_of_the_test_subjects_and_make_the_results(trained):
 
 
 def test_the_result_is_that_of_caffe_test(trained):
-    """The same crop, scale, labels and weights as Caffe's own TEST phase: equal loss and accuracy."""
+    """Crop, scale, labels and weights are those of Caffe's TEST phase: equal loss and accuracy."""
     run, results = trained
     caffe = engine.find()
     done = subprocess.run(

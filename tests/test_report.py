@@ -32,7 +32,8 @@ def some_results(run):
     )
     return {
         "run": run.name, "net": run.settings.net, "classes": 7, "engine": "bvlc",
-        "index": run.settings.index, "each_net_tests_all": False, "unfinished": {2: 10}, "missing": [3, 4, 5, 6, 7, 8, 9],
+        "index": run.settings.index, "each_net_tests_all": False, "unfinished": {2: 10},
+        "missing": [3, 4, 5, 6, 7, 8, 9],
         **evaluation.scores(predictions), "paper": {"CK+ 7": 97.93},
     }  # fmt: skip
 

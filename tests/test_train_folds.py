@@ -64,7 +64,7 @@ def unbroken(index, nets, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stopped_once(unbroken, tmp_path_factory):
-    """The same run as Caffe leaves it when stopped after an epoch, with a snapshot per iteration."""
+    """The same run as Caffe leaves it when stopped after an epoch: a snapshot per iteration."""
     folder = tmp_path_factory.mktemp("runs") / "stopped"
     shutil.copytree(unbroken.folder, folder)
     run = runs.load(folder)
@@ -168,8 +168,8 @@ def test_an_index_that_cannot_be_trained_on_leaves_no_run_behind(index, nets, tm
 
 def test_another_nets_caffemodel_is_told_with_layer_and_shapes(unbroken):
     # 96 x 9 x 9 values of an uncropped face, while the deploy net takes 64x64.
-    expected = r"snapshot_iter_6.caffemodel: layer classifier/fc1 is 16x7776 \+ 16, expected 16x6144"
-    with pytest.raises(InputError, match=expected):
+    expected = r"layer classifier/fc1 is 16x7776 \+ 16, expected 16x6144"
+    with pytest.raises(InputError, match=f"snapshot_iter_6.caffemodel: {expected}"):
         evaluation.evaluate(unbroken)
 
 
@@ -205,10 +205,11 @@ def test_weights_of_which_nothing_matches_are_an_error(index, nets, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_training(index, tmp_path):
     def explode(name, text):
-        return prototxt.set_value(text, "base_lr", "1e30") if name == "solver_cnn.prototxt" else text
+        return prototxt.set_value(text, "base_lr", "1e30") if "solver_" in name else text
 
     nets = tiny.write_prototxt(tmp_path / "prototxt", "cnn", edit=explode)
-    with pytest.raises(InputError, match=r"the loss is (-?nan|inf) at iteration \d+ \(log: .*caffe.log\)"):
+    expected = r"the loss is (-?nan|inf) at iteration \d+ \(log: .*caffe.log\)"
+    with pytest.raises(InputError, match=expected):
         tiny.train(tmp_path / "run", index, "cnn", nets, max_iter=100)
     assert not runs.load(tmp_path / "run").is_finished(0)
 
@@ -248,7 +249,9 @@ def test_a_run_that_is_being_trained_is_left_alone(unbroken, index, nets):
         resume(unbroken, index, nets)
 
 
-@pytest.mark.parametrize("text, folds", [("0-9", list(range(10))), ("3,0", [0, 3]), ("1-2,2", [1, 2])])
+@pytest.mark.parametrize(
+    "text, folds", [("0-9", list(range(10))), ("3,0", [0, 3]), ("1-2,2", [1, 2])]
+)
 def test_folds_are_read_as_typed(text, folds):
     assert training.parse_folds(text) == folds
 

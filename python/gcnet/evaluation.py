@@ -331,7 +331,7 @@ def _training_pairs(run, fold, most=8):
     """The first pairs of a fold's training LMDB, as [(label, uint8 2 x 66 x 66)]."""
     lmdb = run.lmdb_folder(fold)
     pairs, labels = read_pairs(lmdb / "train")
-    return [(CLASSES[run.settings.classes][labels[i]], pairs[i]) for i in range(min(most, len(pairs)))]
+    return [(run.class_names[labels[i]], pairs[i]) for i in range(min(most, len(pairs)))]
 
 
 def evaluate_all(folders, index=None):
@@ -352,7 +352,7 @@ def evaluate_all(folders, index=None):
     for run in given:
         results, out = evaluate(run, index)
         print(as_text(results))
-        print(f"written to {runs.portable(out)}: report.html, results.json, predictions.csv, pictures")
+        print(f"written to {runs.portable(out)}: report.html, results.json, predictions.csv, PNGs")
         print()
         sys.stdout.flush()
 
@@ -378,13 +378,15 @@ def as_text(results):
         f"mean  {mean_text(frame):18} {mean_text(sequence)}",
         f"pool  {frame['pooled']:6.2f} % of {frame['samples']:<5d}  "
         f"{sequence['pooled']:6.2f} % of {sequence['samples']}",
-        f"chance {results['chance']:.2f} %, always the largest class {results['largest_class']:.2f} %",
+        f"chance {results['chance']:.2f} %, "
+        f"always the largest class {results['largest_class']:.2f} %",
     ]
     for database, accuracy in results["paper"].items():
         value = "no such row" if accuracy is None else f"{accuracy:.2f} %"
         lines.append(f"paper, on the real database {database}: {value}")
     width = max(len(name) for name in classes)
-    lines += ["", f"{'true, by frame':{width}}  recall    predicted " + " ".join(n[:4] for n in classes)]
+    heads = " ".join(name[:4] for name in classes)
+    lines += ["", f"{'true, by frame':{width}}  recall    predicted {heads}"]
     for name, row in zip(classes, results["confusion"], strict=True):
         recall = results["recall"][name]
         shown = "      -" if recall is None else f"{recall:5.1f} %"

@@ -1,11 +1,11 @@
 """Pictures of a run, as PNG files that come out the same, byte by byte, from the same results."""
 
 import io
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from data_prep.atomic import replacing
 
@@ -125,10 +125,10 @@ def curves(logs, dark=False):
         for axes in grid[max(0, len(panels) - across) : len(panels)]:
             axes.set_xlabel("iteration")
         if len(logs) > 1 and panels:
-            handles = [
-                matplotlib.lines.Line2D([], [], color=colours(f % 10), label=f"fold {f}") for f in logs
-            ]
-            figure.legend(handles=handles, loc="outside lower center", ncols=len(logs), frameon=False)
+            handles = [Line2D([], [], color=colours(f % 10), label=f"fold {f}") for f in logs]
+            figure.legend(
+                handles=handles, loc="outside lower center", ncols=len(logs), frameon=False
+            )
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -24,10 +24,10 @@ def main():
     parser.add_argument("--net", required=True, help="deploy prototxt")
     parser.add_argument("--stages", default="", help="stages of the net, with commas between")
     parser.add_argument("--weights", required=True, help=".caffemodel that holds every layer")
-    parser.add_argument("--inputs", required=True, help=".npz of input blob -> float32 N x C x H x W")
+    parser.add_argument("--inputs", required=True, help=".npz: input blob -> float32 N x C x H x W")
     parser.add_argument("--blobs", required=True, help="blobs to keep, with commas between")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--output", required=True, help=".npz of blob -> float32 N x ...")
+    parser.add_argument("--output", required=True, help=".npz: blob -> float32 N x ...")
     arguments = parser.parse_args()
 
     stages = [stage for stage in arguments.stages.split(",") if stage]

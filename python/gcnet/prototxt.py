@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from gcnet.errors import InputError
 
 _TOKEN = re.compile(
-    r"""\s+ | \#[^\n]* | (?P<punctuation>[{}<>:,;]) | (?P<string>"(\\.|[^"\\\n])*"|'(\\.|[^'\\\n])*')
+    r"""\s+ | \#[^\n]* | (?P<punctuation>[{}<>:,;])
+      | (?P<string>"(\\.|[^"\\\n])*"|'(\\.|[^'\\\n])*')
       | (?P<word>[A-Za-z0-9_.+\-/]+)""",
     re.VERBOSE,
 )
@@ -90,7 +91,8 @@ def _at(fields, path):
     found = [field for field in fields if field.name == first]
     if not rest:
         return found
-    return [deep for field in found if isinstance(field.value, tuple) for deep in _at(field.value, rest)]
+    messages = [field.value for field in found if isinstance(field.value, tuple)]
+    return [deep for message in messages for deep in _at(message, rest)]
 
 
 def _plain(field):

@@ -27,7 +27,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("solver")
-    parser.add_argument("--snapshots", nargs="*", default=[], help=".solverstate files, newest first")
+    parser.add_argument("--snapshots", nargs="*", default=[], help="newest first")
     parser.add_argument("--weights", nargs="*", default=[], help=".caffemodel files")
     arguments = parser.parse_args()
 

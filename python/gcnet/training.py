@@ -2,8 +2,8 @@
 
 A resumed fold continues from its newest whole snapshot: weights, momentum and iteration. BVLC Caffe
 saves neither where its Data layer was in the LMDB nor its random state, so a resumed training reads
-the (shuffled) LMDB from its start again and draws other crops and dropout than an unbroken one would
-have; it continues the same loss curve but not bit by bit.
+the (shuffled) LMDB from its start again and draws other crops and dropout than an unbroken one
+would have; it continues the same loss curve but not bit by bit.
 """
 
 import contextlib
