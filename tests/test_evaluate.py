@@ -182,15 +182,22 @@ def test_unfinished_and_missing_folds_are_told(copied):
     assert evaluation._unfinished(copied) == {0: 2}
 
 
-def test_changed_or_lost_lmdbs_are_told(copied, monkeypatch, tmp_path):
+def test_lost_lmdbs_are_built_again(trained, copied, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "LMDBS", tmp_path / "elsewhere")
+    results, _ = evaluation.evaluate(copied)
+    assert results["confusion"] == trained[1]["confusion"]
+
+
+def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_path):
     recorded = copied.fold_folder(0) / "fold.json"
     content = json.loads(recorded.read_text())
     content["inputs"]["seed"] = 99
     recorded.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="not the LMDBs that fold 0 was trained with"):
+    with pytest.raises(InputError, match="the faces of .* have changed since this fold was started"):
         evaluation.evaluate(copied)
     monkeypatch.setattr(runs, "LMDBS", tmp_path / "nowhere")
-    with pytest.raises(InputError, match="the LMDBs of fold 0 are gone"):
+    monkeypatch.setattr(runs, "sha256", lambda path: "other")
+    with pytest.raises(InputError, match="index.csv: is gone or changed since"):
         evaluation.evaluate(copied)
 
 

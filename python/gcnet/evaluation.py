@@ -243,15 +243,13 @@ def _build_test(run, index):
 
 
 def _own_lmdb(run, fold):
+    """The LMDBs that a fold was trained with; built again from the index if they are gone."""
     lmdb = run.lmdb_folder(fold)
-    recorded = json.loads((run.fold_folder(fold) / "fold.json").read_text())
-    remedy = f"run the command of {run.folder / 'run.json'} again, which rebuilds it"
     try:
-        present = json.loads((lmdb / "fold.json").read_text())
+        description = json.loads((lmdb / "fold.json").read_text())
     except FileNotFoundError:
-        raise InputError(f"{lmdb}: the LMDBs of fold {fold} are gone; {remedy}") from None
-    if present["inputs"] != recorded["inputs"]:
-        raise InputError(f"{lmdb}: are not the LMDBs that fold {fold} was trained with; {remedy}")
+        description = runs.build_lmdbs(run, fold)
+    runs.check_same_faces(run, fold, description)
     return lmdb
 
 

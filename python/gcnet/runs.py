@@ -20,6 +20,7 @@ import subprocess
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from data_prep import build_lmdb
 from data_prep.atomic import replacing
 from gcnet import prototxt
 from gcnet.engine import ROOT
@@ -269,6 +270,32 @@ def building_lmdbs():
     with open(LMDBS / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def build_lmdbs(run, fold):
+    """Build a fold's LMDBs where they are not there yet; returns their fold.json as a dict.
+
+    Raises InputError if the index is not the run's any more, and as data_prep.build_lmdb does.
+    """
+    settings = run.settings
+    index = ROOT / settings.index
+    if not index.is_file() or sha256(index) != settings.index_sha256:
+        raise InputError(f"{index}: is gone or changed since {run.name} was started; restore it")
+    with building_lmdbs():
+        description, _ = build_lmdb.build(
+            index, run.lmdb_folder(fold), fold, settings.classes, settings.copies, settings.seed
+        )
+    return description
+
+
+def check_same_faces(run, fold, description):
+    """Raise InputError if a fold was started with other LMDBs than `description` tells of."""
+    recorded = run.fold_folder(fold) / "fold.json"
+    if recorded.exists() and json.loads(recorded.read_text())["inputs"] != description["inputs"]:
+        raise InputError(
+            f"{recorded}: the faces of {run.settings.index} have changed since this fold was "
+            "started; restore them or train another run"
+        )
 
 
 def render(run, fold, test_samples):

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 
 from tqdm import tqdm
 
-from data_prep import build_lmdb
 from data_prep.atomic import replacing
 from gcnet import engine as engines
 from gcnet import runs
@@ -64,7 +63,7 @@ def train(folder, net, index, classes, folds, max_iter, engine, weights, copies,
         folder = runs.RUNS / f"{runs.database_name(index)}-{net}-{classes}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     run = runs.open_or_new(folder, settings, command, date)
-    descriptions = {fold: _build_lmdb(run, fold) for fold in folds}
+    descriptions = {fold: runs.build_lmdbs(run, fold) for fold in folds}
     runs.save(run)
     with _locked(run) as lock, _terminate_as_interrupt():
         waiting = []
@@ -104,33 +103,13 @@ def _terminate_as_interrupt():
         signal.signal(signal.SIGTERM, before)
 
 
-def _build_lmdb(run, fold):
-    """Build a fold's LMDBs where they are not there yet; returns their fold.json."""
-    settings = run.settings
-    with runs.building_lmdbs():
-        description, _ = build_lmdb.build(
-            ROOT / settings.index,
-            run.lmdb_folder(fold),
-            fold,
-            settings.classes,
-            settings.copies,
-            settings.seed,
-        )
-    return description
-
-
 def _prepare(run, fold, description):
     """Write a fold's folder: fold.json and the rendered prototxt files."""
     folder = run.fold_folder(fold)
     folder.mkdir(exist_ok=True)
+    runs.check_same_faces(run, fold, description)
     recorded = folder / "fold.json"
-    if recorded.exists():
-        if json.loads(recorded.read_text())["inputs"] != description["inputs"]:
-            raise InputError(
-                f"{recorded}: the faces of {run.settings.index} have changed since this fold was "
-                "started; choose another --run"
-            )
-    else:
+    if not recorded.exists():
         _write(recorded, json.dumps(description, indent=1) + "\n")
     rendered = runs.render(run, fold, description["test"]["records"])
     for name, text in rendered.items():
