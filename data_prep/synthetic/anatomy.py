@@ -82,7 +82,7 @@ def face_shape(identity, intensities):
         lower_brow = au(4, side) + rest["brow_lower"]
         y -= 0.20 * raise_inner * (1 - t) ** 1.3
         y -= 0.18 * raise_outer * np.exp(-((t - 0.72) / 0.36) ** 2)
-        y += lower_brow * (0.16 * (1 - t) ** 0.8 + 0.03)
+        y += lower_brow * (0.15 * (1 - t) ** 0.8 + 0.05)
         x -= 0.075 * lower_brow * (1 - t)
         y += 0.11 * au(9, side) * (1 - 0.8 * t) + 0.02 * au(6, side)
         centre = np.stack([x, y], 1)
@@ -124,19 +124,19 @@ def face_shape(identity, intensities):
     wing_y = [tip_y + 0.06 - 0.08 * au(9, s) - 0.03 * au(10, s) for s in (LEFT, RIGHT)]
     base_y = tip_y + 0.15
     nose_bridge = np.stack([np.zeros(4) + asymmetry[4] * np.linspace(0, 1, 4),
-                            np.linspace(0.02, tip_y, 4)], 1)
+                            np.linspace(0.02, tip_y - 0.055, 4)], 1)
     nose_base = np.array([[-0.72 * flare[0], wing_y[0] + 0.065], [-0.36 * flare[0], base_y - 0.01],
                           [0.0, base_y + 0.015], [0.36 * flare[1], base_y - 0.01],
                           [0.72 * flare[1], wing_y[1] + 0.065]])
 
     corner_shift, mouth_corners = [], []
     for side in (LEFT, RIGHT):
-        dx = (0.14 * au(12, side) + 0.14 * au(20, side) + 0.05 * au(14, side)
+        dx = (0.11 * au(12, side) + 0.11 * au(20, side) + 0.05 * au(14, side)
               - 0.05 * au(24, side) - 0.03 * au(23, side) - 0.07 * au(27, side)
               - 0.02 * au(26, side) - 0.025 * au(17, side) - 0.015 * au(15, side))
-        up = (0.15 * au(12, side) + 0.08 * au(14, side) - 0.025 * au(10, side)
-              - 0.02 * au(9, side) + 0.055 * rest["corner_up"]
-              - 0.17 * au(15, side) - 0.05 * au(20, side) - 0.03 * au(17, side))
+        up = (0.125 * au(12, side) + 0.08 * au(14, side) + 0.02 * au(10, side)
+              + 0.02 * au(9, side) + 0.12 * rest["corner_up"]
+              - 0.115 * au(15, side) - 0.05 * au(20, side) - 0.03 * au(17, side))
         corner_shift.append((dx, -up + 0.42 * drop))
         mouth_corners.append(np.array([
             _SIGN[side] * (identity.mouth_half_width + dx),

@@ -29,7 +29,7 @@ _VARIANTS = {
         {"one_sided": True, 14: (1.0, 1.1), 12: (0.4, 0.7), 24: (0.1, 0.4)},
     ),
     "disgust": (
-        {9: (0.9, 1.1), 10: (0.3, 0.6), 4: (0.2, 0.5), 7: (0.3, 0.7), 17: (0.2, 0.6)},
+        {9: (0.9, 1.1), 10: (0.6, 0.9), 7: (0.3, 0.7), 17: (0.2, 0.6)},
         {9: (0.7, 1.0), 10: (0.7, 1.0), 6: (0.2, 0.5), 7: (0.2, 0.5), 25: (0.5, 0.9),
          16: (0.2, 0.5)},
         {9: (0.8, 1.0), 10: (0.6, 0.9), 7: (0.3, 0.6), 25: (0.5, 0.9), 26: (0.4, 0.8)},
@@ -51,19 +51,17 @@ _VARIANTS = {
         {6: (0.6, 1.0), 12: (0.9, 1.1), 25: (0.7, 1.0), 26: (0.3, 0.6)},
         {6: (0.4, 0.8), 12: (0.9, 1.1)},
         {6: (0.7, 1.0), 12: (0.9, 1.1), 25: (0.8, 1.0), 26: (0.7, 1.0)},
-        {12: (0.9, 1.1), 25: (0.5, 0.9)},
+        {6: (0.2, 0.5), 12: (1.0, 1.2), 25: (0.5, 0.9)},
     ),
     "sadness": (
-        {1: (0.8, 1.1), 4: (0.4, 0.7), 15: (0.8, 1.1), 17: (0.3, 0.7)},
-        {1: (0.8, 1.1), 4: (0.3, 0.6), 15: (0.9, 1.1)},
-        {1: (0.7, 1.0), 4: (0.5, 0.8), 15: (0.7, 1.0), 17: (0.6, 1.0), 7: (0.1, 0.4)},
-        {1: (0.9, 1.1), 4: (0.4, 0.7), 15: (0.9, 1.1), 25: (0.3, 0.6)},
+        {1: (1.0, 1.2), 4: (0.2, 0.45), 15: (0.9, 1.1), 17: (0.3, 0.7)},
+        {1: (1.0, 1.2), 4: (0.2, 0.4), 15: (0.9, 1.1)},
+        {1: (0.9, 1.2), 4: (0.3, 0.5), 15: (0.9, 1.1), 17: (0.5, 0.9), 7: (0.1, 0.4)},
     ),
     "surprise": (
         {1: (0.8, 1.1), 2: (0.8, 1.1), 5: (0.6, 1.0), 25: (0.8, 1.0), 27: (0.7, 1.0)},
         {1: (0.8, 1.1), 2: (0.8, 1.1), 5: (0.5, 0.9), 25: (0.8, 1.0), 26: (0.8, 1.0)},
-        {1: (0.9, 1.1), 2: (0.9, 1.1), 5: (0.7, 1.0), 25: (0.4, 0.8), 26: (0.2, 0.5)},
-        {1: (0.9, 1.1), 2: (0.9, 1.1), 5: (0.7, 1.0)},
+        {1: (0.9, 1.1), 2: (0.9, 1.1), 5: (0.7, 1.0), 25: (0.7, 1.0), 26: (0.5, 0.8)},
     ),
 }
 
@@ -72,14 +70,14 @@ def sample_expression(rng, expression):
     """Draw an apex: {AU: (left, right)}, intensities in 0..1 (0.2 is FACS A, 1 is FACS E).
 
     `expression` is one of EXPRESSIONS; left is the image's left. The apex intensity is drawn
-    between 0.65 and 1 for the whole face (CK+'s apex frames range as widely), so a weak happy
+    between 0.5 and 1 for the whole face (CK+'s apex frames range as widely), so a weak happy
     face moves less than two subjects' faces differ at rest.
     """
     if expression == "neutral":
         return {}
     variants = _VARIANTS[expression]
     variant = variants[int(rng.integers(len(variants)))]
-    apex = rng.uniform(0.65, 1.0)
+    apex = rng.uniform(0.5, 1.0)
     one_sided = variant.get("one_sided", False)
     strong_side = int(rng.integers(2))
     action_units = {}
@@ -92,7 +90,8 @@ def sample_expression(rng, expression):
             sides[1 - strong_side] = 0.0
         action_units[unit] = tuple(float(side) for side in np.clip(sides, 0, 1.1))
     # A mouth that happens to be a little open says nothing.
-    if rng.random() < 0.35 and not {23, 24} & action_units.keys() and expression != "contempt":
+    if rng.random() < 0.35 and not {23, 24} & action_units.keys() and (
+            expression not in ("contempt", "sadness")):
         for unit, high in ((25, 0.7), (26, 0.45)):
             level = float(rng.uniform(0.1, high))
             action_units[unit] = tuple(max(level, side)

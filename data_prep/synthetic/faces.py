@@ -137,7 +137,7 @@ class FaceRenderer:
         self.skull = (1.15 * np.sqrt(np.clip(1.04 - radius, 0.0, None) + 0.004)
                       + self.pores).astype(np.float32)
         rng = np.random.default_rng([setting.texture_seed, 1])
-        # Light seldom falls evenly: a window frame, a lamp's rim, somebody's shadow.
+        # Light seldom falls evenly: a window frame, leaves, somebody's shadow.
         self.light_field = np.exp(setting.uneven_light * noise_texture(
             rng, canvas.shape, 0.22 * self.unit)).astype(np.float32)
         if setting.shadow:
@@ -273,8 +273,8 @@ class FaceRenderer:
 
     def _paint_brow(self, picture, polygon):
         region, weight = self.canvas.polygon(polygon, 0.022)
-        self._blend(picture, (region, weight * self.grain[region]), np.minimum(
-            self.hair_colour * 0.9, self.skin_colour * 0.7), self.identity.brow_density)
+        self._blend(picture, (region, weight * self.grain[region]), self._colour(
+            self.identity.brow_colour), self.identity.brow_density)
 
     def _paint_eye(self, picture, shape, side):
         identity, canvas = self.identity, self.canvas
@@ -317,8 +317,8 @@ class FaceRenderer:
         outer_up, inner_up, inner_low, outer_low = (
             spline(curve, 2) for curve in (shape.outer_lip[0], *shape.inner_lip,
                                            shape.outer_lip[1]))
-        red = self._colour(np.array([0.52, 0.52, 0.86]) * identity.skin_colour)
-        lip = self.skin_colour + (0.35 + 0.65 * identity.lip_redness) * (red - self.skin_colour)
+        lip = self._colour(np.clip(identity.lip_shade * np.array([0.85, 0.82, 1.12])
+                                   * identity.skin_colour, 0.03, 0.95))
         upper = canvas.polygon(np.concatenate([outer_up, inner_up[::-1]]), 0.014)
         lower = canvas.polygon(np.concatenate([inner_low, outer_low[::-1]]), 0.014)
         self._blend(picture, upper, lip * 0.86)
