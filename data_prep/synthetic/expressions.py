@@ -17,12 +17,12 @@ EXPRESSIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "
 # Each expression: variants of {AU: (lowest, highest) share of the sequence's apex intensity}.
 _VARIANTS = {
     "anger": (
-        {4: (0.9, 1.1), 5: (0.3, 0.8), 7: (0.6, 1.0), 24: (0.6, 1.0), 17: (0.2, 0.6)},
-        {4: (0.9, 1.1), 7: (0.7, 1.0), 23: (0.7, 1.0), 17: (0.3, 0.8)},
-        {4: (0.9, 1.1), 5: (0.4, 0.8), 7: (0.5, 0.9), 10: (0.3, 0.5), 23: (0.6, 1.0),
-         25: (0.7, 1.0), 16: (0.5, 0.9)},
-        {4: (0.9, 1.1), 5: (0.4, 0.8), 7: (0.5, 0.9), 10: (0.4, 0.6), 23: (0.4, 0.7),
-         25: (0.7, 1.0), 26: (0.6, 1.0)},
+        {4: (1.0, 1.2), 5: (0.3, 0.7), 7: (0.6, 1.0), 24: (0.6, 1.0), 17: (0.2, 0.6)},
+        {4: (1.0, 1.2), 7: (0.7, 1.0), 23: (0.7, 1.0), 17: (0.3, 0.7)},
+        {4: (1.0, 1.2), 5: (0.4, 0.8), 7: (0.5, 0.9), 23: (0.6, 1.0), 25: (0.7, 1.0),
+         16: (0.5, 0.9)},
+        {4: (1.0, 1.2), 5: (0.5, 0.9), 7: (0.4, 0.8), 23: (0.4, 0.7), 25: (0.7, 1.0),
+         26: (0.6, 1.0)},
     ),
     "contempt": (
         {"one_sided": True, 12: (0.6, 0.9), 14: (0.8, 1.0)},
@@ -70,8 +70,8 @@ def sample_expression(rng, expression):
     """Draw an apex: {AU: (left, right)}, intensities in 0..1 (0.2 is FACS A, 1 is FACS E).
 
     `expression` is one of EXPRESSIONS; left is the image's left. The apex intensity is drawn
-    between 0.5 and 1 for the whole face (CK+'s apex frames range as widely), so a weak happy
-    face moves less than two subjects' faces differ at rest.
+    between 0.5 and 1 for the whole face, so a weak smile moves the mouth's corners less than
+    they differ between two subjects at rest; the shape of the change still tells what it is.
     """
     if expression == "neutral":
         return {}
@@ -90,8 +90,7 @@ def sample_expression(rng, expression):
             sides[1 - strong_side] = 0.0
         action_units[unit] = tuple(float(side) for side in np.clip(sides, 0, 1.1))
     # A mouth that happens to be a little open says nothing.
-    if rng.random() < 0.35 and not {23, 24} & action_units.keys() and (
-            expression not in ("contempt", "sadness")):
+    if expression in ("disgust", "fear", "happiness", "surprise") and rng.random() < 0.35:
         for unit, high in ((25, 0.7), (26, 0.45)):
             level = float(rng.uniform(0.1, high))
             action_units[unit] = tuple(max(level, side)
