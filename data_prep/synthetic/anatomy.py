@@ -13,6 +13,8 @@ from data_prep.synthetic.drawing import spline
 
 LEFT, RIGHT = 0, 1
 _SIGN = (-1.0, 1.0)
+# Where the curves of a brow, a lid (inner to outer) and a lip (left to right) are sampled.
+_BROW_T, _LID_T, _LIP_T = np.linspace(0, 1, 6), np.linspace(0, 1, 9), np.linspace(-1, 1, 13)
 
 
 class ActionUnits:
@@ -72,7 +74,7 @@ def face_shape(identity, intensities):
     corners, upper, lower, fold = [], [], [], []
     for side in (LEFT, RIGHT):
         wobble = asymmetry[side]
-        t = np.linspace(0, 1, 6)
+        t = _BROW_T
         inner_x, outer_x = identity.brow_inner_x, identity.eye_x + 0.36
         x = inner_x + (outer_x - inner_x) * t
         y = (identity.brow_y + wobble + 0.05 * (1 - t) - identity.brow_arch * np.sin(
@@ -103,7 +105,7 @@ def face_shape(identity, intensities):
         high, low = max(high, 0.03), max(low, 0.010)
         inner = np.array([eye_x - half_width, 0.02])
         outer = np.array([eye_x + half_width, 0.01 - identity.eye_slant])
-        t = np.linspace(0, 1, 9)
+        t = _LID_T
         line = inner + (outer - inner) * t[:, None]
         hump = np.sin(np.pi * t ** 0.92) ** 0.8
         sad = 0.05 * au(1, side) * (1 - t) * hump if au(1, side) > au(2, side) else 0
@@ -131,7 +133,7 @@ def face_shape(identity, intensities):
 
     corner_shift, mouth_corners = [], []
     for side in (LEFT, RIGHT):
-        dx = (0.11 * au(12, side) + 0.11 * au(20, side) + 0.05 * au(14, side)
+        dx = (0.11 * au(12, side) + 0.095 * au(20, side) + 0.05 * au(14, side)
               - 0.05 * au(24, side) - 0.03 * au(23, side) - 0.07 * au(27, side)
               - 0.02 * au(26, side) - 0.025 * au(17, side) - 0.015 * au(15, side))
         up = (0.125 * au(12, side) + 0.08 * au(14, side) + 0.02 * au(10, side)
@@ -179,7 +181,7 @@ def _lips(corners, seam_up, seam_low, upper_thickness, lower_thickness, au, drop
     Between the corner and the middle every curve leaves the corner's height and joins the
     middle's, so one-sided action (contempt) bends one side only.
     """
-    t = np.linspace(-1, 1, 13)
+    t = _LIP_T
     left, right = corners
     x = np.where(t < 0, -t * left[0], t * right[0])
     corner_y = np.where(t < 0, left[1], right[1])
@@ -249,10 +251,12 @@ def _creases(identity, au, shape, flare, wing_y):
         ala = np.array([flare[side] * 0.98, wing_y[side] - 0.05])
         out = np.abs(corner[0]) + 0.10
         lifted = max(au(12, side), 0.9 * au(10, side), 0.9 * au(9, side), 0.5 * au(20, side))
-        depth = min(1.0, 0.1 + rest["folds"] * 0.6 + (0.55 + 0.35 * age) * lifted + 0.3 * au(15, side))
-        points = [ala, [0.6 * ala[0] + 0.4 * out + 0.02 + 0.05 * lifted, ala[1] * 0.6 + corner[1] * 0.4],
-                  [out * 0.97 + 0.02 * lifted, ala[1] * 0.2 + corner[1] * 0.8],
-                  [out + 0.01, corner[1] + 0.1]]
+        depth = min(1.0, 0.1 + 0.6 * rest["folds"] + (0.55 + 0.35 * age) * lifted
+                    + 0.3 * au(15, side))
+        points = np.array([
+            ala, [0.6 * ala[0] + 0.4 * out + 0.02 + 0.05 * lifted, 0.6 * ala[1] + 0.4 * corner[1]],
+            [out * 0.97 + 0.02 * lifted, 0.2 * ala[1] + 0.8 * corner[1]],
+            [out + 0.01, corner[1] + 0.1]])
         creases.append((_mirrored(spline(points, 4), side), depth))
         creases.append((_mirrored(np.stack([np.abs(corner[0]) + 0.05 + np.array(
             [-0.02, 0.02, 0.03, 0.0]), corner[1] + np.array([-0.09, -0.03, 0.04, 0.1])], 1), side),
@@ -349,7 +353,7 @@ def _crown(half_width, top, y, samples=9):
 
 
 def hair_outlines(identity, rng):
-    """Outlines of the hair before and behind the head (n x 2, face units); None where there is none.
+    """Outlines of the hair before and behind the head (n x 2, face units, or None).
 
     `rng` draws the parting, the fringe, the length and the unruliness.
     """

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -45,8 +46,10 @@ class Sequence:
 
 @dataclass(frozen=True)
 class _Job:
+    """All sequences of one subject: skin and hair are drawn once."""
+
     root: Path
-    sequence: Sequence
+    sequences: list
     seed: int
     landmarks: bool
     colour: bool
@@ -103,13 +106,14 @@ def write_ckplus(root, subjects=20, sequences_per_subject=6, frames=11, seed=0, 
     root.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
     try:
-        jobs = [_Job(unfinished, sequence, seed, landmarks, colour, size) for sequence in planned]
+        jobs = [_Job(unfinished, list(sequences), seed, landmarks, colour, size)
+                for _, sequences in groupby(planned, key=lambda planned: planned.subject)]
         images = 0
         with multiprocessing.get_context("spawn").Pool(
                 workers or os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool, \
                 tqdm(total=sum(s.frames for s in planned), unit="image",
                      desc="synthetic faces") as progress:
-            for written in pool.imap_unordered(_write_sequence, jobs):
+            for written in pool.imap_unordered(_write_subject, jobs):
                 images += written
                 progress.update(written)
         unfinished.chmod(0o755)
@@ -120,8 +124,21 @@ def write_ckplus(root, subjects=20, sequences_per_subject=6, frames=11, seed=0, 
     return images
 
 
-def _write_sequence(job):
-    sequence = job.sequence
+def _write_subject(job):
+    """Write a subject's sequences; the number of images."""
+    subject_index = job.sequences[0].subject_index
+    identity = Identity.sample(np.random.default_rng([job.seed, 1, subject_index]))
+    renderer = None
+    for sequence in job.sequences:
+        rng = np.random.default_rng([job.seed, 2, subject_index, int(sequence.sequence)])
+        setting = Setting.sample(rng)
+        renderer = (renderer.in_setting(setting) if renderer else
+                    FaceRenderer(identity, setting, job.size, job.colour))
+        _write_sequence(job, sequence, renderer, rng)
+    return sum(sequence.frames for sequence in job.sequences)
+
+
+def _write_sequence(job, sequence, renderer, rng):
     folder = Path(sequence.subject, sequence.sequence)
     stem = f"{sequence.subject}_{sequence.sequence}"
     images = job.root / "cohn-kanade-images" / folder
@@ -129,9 +146,6 @@ def _write_sequence(job):
     points = job.root / "Landmarks" / folder
     for needed in (images, emotion) + ((points,) if job.landmarks else ()):
         needed.mkdir(parents=True)
-    identity = Identity.sample(np.random.default_rng([job.seed, 1, sequence.subject_index]))
-    rng = np.random.default_rng([job.seed, 2, sequence.subject_index, int(sequence.sequence)])
-    renderer = FaceRenderer(identity, Setting.sample(rng), job.size, job.colour)
     apex = (sample_expression(rng, sequence.expression) if sequence.expression
             else sample_action_units(rng))
     for frame, share in enumerate(time_course(rng, sequence.frames), start=1):
@@ -144,4 +158,3 @@ def _write_sequence(job):
     if sequence.expression:
         code = EMOTION_CODES[sequence.expression]
         (emotion / f"{stem}_{sequence.frames:08d}_emotion.txt").write_text(f"   {code:.7e}\n")
-    return sequence.frames

@@ -10,34 +10,34 @@ _FRACTION_BITS = 4
 
 
 @functools.cache
-def _spline_basis(samples):
+def _spline_matrix(count, samples, closed):
+    """The matrix that takes `count` points to the points of their Catmull-Rom curve."""
+    points = np.eye(count)
+    before, after = ((points[-1:], points[:2]) if closed else
+                     (2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]))
+    padded = np.concatenate([before, points, after])
     t = np.linspace(0, 1, samples, endpoint=False)
-    return np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
-                     t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1) / 2
+    basis = np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
+                      t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1) / 2
+    curve = np.concatenate([basis @ padded[i:i + 4] for i in range(len(padded) - 3)])
+    return curve if closed else np.concatenate([curve, points[-1:]])
 
 
 def spline(points, samples_per_segment=6, closed=False):
-    """Catmull-Rom curve through `points` (n x 2, float): m x 2 float64, the given points included."""
-    points = np.asarray(points, np.float64)
-    before, after = ((points[-1], points[:2]) if closed else
-                     (2 * points[0] - points[1], 2 * points[-1:] - points[-2:-1]))
-    padded = np.vstack([before, points, after])
-    windows = np.lib.stride_tricks.as_strided(
-        padded, (len(padded) - 3, 4, 2), (padded.strides[0],) + padded.strides)
-    curve = (_spline_basis(samples_per_segment) @ windows).reshape(-1, 2)
-    return curve if closed else np.vstack([curve, points[-1:]])
+    """Catmull-Rom curve through `points` (n x 2): m x 2 float64, the given points included."""
+    return _spline_matrix(len(points), samples_per_segment, closed) @ points
 
 
 class Canvas:
-    """Maps face units (origin between the eyes, x right, y down) to the pixels of an H x W canvas."""
+    """Face units (origin between the eyes, x right, y down) as pixels of an H x W canvas."""
 
     def __init__(self, unit, x_range, y_range):
         self.unit = unit
         self.origin = np.array([x_range[0], y_range[0]], np.float32)
         self.shape = (int(round((y_range[1] - y_range[0]) * unit)),
                       int(round((x_range[1] - x_range[0]) * unit)))
-        self.x = ((np.arange(self.shape[1], dtype=np.float32)) / unit + x_range[0])
-        self.y = ((np.arange(self.shape[0], dtype=np.float32)) / unit + y_range[0])
+        self.x = np.arange(self.shape[1], dtype=np.float32) / unit + np.float32(x_range[0])
+        self.y = np.arange(self.shape[0], dtype=np.float32) / unit + np.float32(y_range[0])
 
     def _fixed_point(self, points):
         scale = self.unit * (1 << _FRACTION_BITS)
@@ -78,10 +78,11 @@ class Canvas:
         and the points in it."""
         fixed = self._fixed_point(points)
         pad = int(3 * margin * self.unit + 3)
-        left, top = np.maximum((fixed.min(0) >> _FRACTION_BITS) - pad, 0).tolist()
-        right, bottom = ((fixed.max(0) >> _FRACTION_BITS) + pad).tolist()
-        right = max(left + 1, min(right, self.shape[1]))
-        bottom = max(top + 1, min(bottom, self.shape[0]))
+        x, y, width, height = cv2.boundingRect(fixed)
+        left = max((x >> _FRACTION_BITS) - pad, 0)
+        top = max((y >> _FRACTION_BITS) - pad, 0)
+        right = max(left + 1, min(((x + width) >> _FRACTION_BITS) + pad, self.shape[1]))
+        bottom = max(top + 1, min(((y + height) >> _FRACTION_BITS) + pad, self.shape[0]))
         corner = np.array([left << _FRACTION_BITS, top << _FRACTION_BITS], np.int32)
         return ((slice(top, bottom), slice(left, right)),
                 np.zeros((bottom - top, right - left), np.uint8), fixed - corner)

@@ -5,6 +5,7 @@ canvas, its relief (a sum of Gaussians, minus the creases) on another. The relie
 the colours; the lit canvas is then turned by the head's pose into the image, over a background.
 """
 
+import copy
 from dataclasses import dataclass
 
 import cv2
@@ -48,9 +49,14 @@ class FaceRenderer:
         self.canvas = Canvas(self.unit, (-1.65, 1.65), (-2.1, 2.62))
         self._prepare_skin()
         self._prepare_hair()
-        self._prepare_light()
-        self._prepare_pose()
-        self._prepare_background()
+        self._prepare_setting()
+
+    def in_setting(self, setting):
+        """The renderer of the same subject in another setting; skin and hair are shared."""
+        other = copy.copy(self)
+        other.setting = setting
+        other._prepare_setting()
+        return other
 
     def render(self, intensities, rng):
         """The Rendering of action units {AU: (left, right)}; `rng` moves the head a little."""
@@ -65,6 +71,11 @@ class FaceRenderer:
         return Rendering(image, five_points(landmarks), landmarks)
 
     # What does not change within a sequence.
+
+    def _prepare_setting(self):
+        self._prepare_light()
+        self._prepare_pose()
+        self._prepare_background()
 
     def _colour(self, bgr):
         """C x 1 x 1 of a BGR triple in 0..1."""
@@ -236,7 +247,8 @@ class FaceRenderer:
         blur = setting.blur * self.height / 240
         self.background = np.stack([cv2.GaussianBlur(plane, (0, 0), blur)
                                     for plane in self.background])
-        self.noise = 255 * setting.noise * rng.standard_normal(
+        # One field of grain a sequence; each frame takes another part of it.
+        self.noise = np.float32(255 * setting.noise) * rng.standard_normal(
             (self.channels, self.height + 16, self.width + 16), dtype=np.float32)
         self.developed_background = self._develop(self.background)
 
@@ -375,8 +387,8 @@ class FaceRenderer:
         bumps = shape.bumps
         across = np.exp(-0.5 * ((canvas.x - bumps[:, 0:1]) / bumps[:, 2:3]) ** 2)
         down = np.exp(-0.5 * ((canvas.y[:, None] - bumps[:, 1]) / bumps[:, 3]) ** 2)
-        relief = (down * bumps[:, 4]) @ across
-        relief += self.skull
+        # Not numpy's product: its threads would compete with the other workers.
+        relief = cv2.gemm(down * bumps[:, 4], across, 1, self.skull, 1)
         for region, weight in lips:
             relief[region] += 0.035 * cv2.GaussianBlur(weight, (0, 0), 0.03 * unit)
         for side in (LEFT, RIGHT):

@@ -94,8 +94,8 @@ class Identity:
             hair = np.full(3, rng.uniform(0.3, 0.55))
         iris = [(0.08, 0.12, 0.2), (0.1, 0.2, 0.33), (0.5, 0.42, 0.3), (0.3, 0.42, 0.33)][
             int(rng.integers(4)) if tone > 0.5 else int(rng.integers(2))]
-        # Brows are dark as a rule, but one in five is bleached, gray or drawn lighter than the skin.
-        brow = (np.minimum(hair, 0.7 * skin) if rng.random() < 0.8
+        # Brows are dark as a rule, but one in ten is bleached, gray or drawn lighter than the skin.
+        brow = (np.minimum(hair, 0.7 * skin) if rng.random() < 0.9
                 else np.minimum(1.35 * skin + 0.08, 0.95))
         lower_face = float(rng.uniform(-0.05, 0.05))
         bearded = male and rng.random() < 0.55
@@ -120,11 +120,15 @@ class Identity:
             lid_crease=around(0.5, 0.35, 0, 1), iris_radius=around(0.098, 0.005),
             iris_colour=iris,
             brow_y=float(rng.uniform(-0.5, -0.26)), brow_arch=around(0.07, 0.03),
-            brow_slant=around(0.0, 0.035), brow_thickness=around(0.115 if male else 0.085, 0.03, 0.03),
-            brow_colour=tuple(brow), brow_inner_x=around(0.2, 0.03), brow_density=around(0.75, 0.15, 0.3, 1),
-            nose_tip_y=0.7 * lower_face + float(rng.uniform(0.60, 0.70)), nose_half_width=float(rng.uniform(0.21, 0.36)),
+            brow_slant=around(0.0, 0.035),
+            brow_thickness=around(0.115 if male else 0.085, 0.03, 0.03),
+            brow_colour=tuple(brow), brow_inner_x=around(0.2, 0.03),
+            brow_density=around(0.75, 0.15, 0.3, 1),
+            nose_tip_y=0.7 * lower_face + float(rng.uniform(0.60, 0.70)),
+            nose_half_width=float(rng.uniform(0.21, 0.36)),
             nose_ridge_width=around(0.12, 0.02), nose_height=around(0.36, 0.06),
-            mouth_y=lower_face + float(rng.uniform(1.08, 1.18)), mouth_half_width=float(rng.uniform(0.36, 0.50)),
+            mouth_y=lower_face + float(rng.uniform(1.06, 1.15)),
+            mouth_half_width=float(rng.uniform(0.36, 0.50)),
             upper_lip=float(rng.uniform(0.045, 0.15)),
             lower_lip=float(rng.uniform(0.08, 0.2)),
             lip_shade=float(rng.uniform(0.75, 1.1) if male else rng.uniform(0.55, 1.25)),
@@ -140,7 +144,8 @@ class Identity:
             freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.2 else 0.0,
             blemishes=float(rng.uniform(0.02, 0.08)),
             asymmetry=tuple(rng.normal(0, 0.012, 6)), resting=resting,
-            style={unit: float(rng.uniform(0.85, 1.2)) for unit in ACTION_UNITS}, texture_seed=int(rng.integers(2**31)),
+            style={unit: float(rng.uniform(0.85, 1.2)) for unit in ACTION_UNITS},
+            texture_seed=int(rng.integers(2**31)),
         )
 
 
@@ -180,16 +185,16 @@ class Setting:
             pitch=float(np.clip(rng.normal(0, 0.09), -0.2, 0.2)),
             roll=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
             scale=float(rng.uniform(0.82, 1.02)), shift=tuple(rng.normal(0, 0.1, 2)),
-            light_azimuth=float(rng.uniform(-1.4, 1.4)),
-            light_elevation=float(rng.uniform(-0.3, 1.1)),
+            light_azimuth=float(rng.uniform(-1.25, 1.25)),
+            light_elevation=float(rng.uniform(-0.2, 1.0)),
             key_light=key, ambient=float(1.04 - 0.62 * key + rng.normal(0, 0.05)),
             background=float(rng.uniform(0.1, 0.85)),
             background_gradient=float(rng.normal(0, 0.12)),
             background_clutter=float(rng.uniform(0, 0.06)), clothes=float(rng.uniform(0.05, 0.8)),
-            uneven_light=float(rng.uniform(0.05, 0.35)),
+            uneven_light=float(rng.uniform(0.05, 0.28)),
             exposure=float(rng.uniform(0.7, 1.35)), gamma=float(rng.uniform(0.75, 1.3)),
-            veil=float(rng.uniform(0, 0.35)),
-            shadow=float(rng.uniform(0.2, 0.45)) if rng.random() < 0.4 else 0.0,
-            blur=float(rng.uniform(0.2, 0.6)), noise=float(rng.uniform(0.006, 0.024)),
+            veil=float(rng.uniform(0, 0.3)),
+            shadow=float(rng.uniform(0.2, 0.4)) if rng.random() < 0.35 else 0.0,
+            blur=float(rng.uniform(0.2, 0.6)), noise=float(rng.uniform(0.006, 0.018)),
             gaze=tuple(rng.normal(0, (0.035, 0.012))), texture_seed=int(rng.integers(2**31)),
         )
