@@ -13,7 +13,8 @@ from gcnet.protocol import CLASSES
 EXAMPLE = """example:
   python python/train_folds.py --index data/ckplus/faces/index.csv --net s1r1 --folds 0-9 \\
       --classes 7 --max-iter 2000 --run runs/ckplus-s1r1
-The same command again resumes what was stopped and skips what is finished.
+The same command again resumes what was stopped and skips what is finished. Folds are trained side
+by side, one on a core; --jobs 1 trains them one after the other, each on all cores.
 """
 
 
@@ -30,6 +31,9 @@ def main():
     parser.add_argument("--run", help="run folder (default runs/DATABASE-NET-CLASSES)")
     parser.add_argument(
         "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else bvlc)"
+    )
+    parser.add_argument(
+        "--jobs", type=int, help="folds that train at a time (default: as many as cores)"
     )
     parser.add_argument("--weights", default="", help=".caffemodel files to start from: a,b")
     parser.add_argument(
@@ -54,6 +58,7 @@ def main():
         seed=chosen.seed,
         prototxt=chosen.prototxt,
         command=shlex.join(["python", *sys.argv]),
+        jobs=chosen.jobs,
     )
     print(f"trained into {run.name}; now: python python/eval_folds.py {run.name}")
 

@@ -30,14 +30,18 @@ class Engine:
     caffe: str
     python: str
 
-    def environment(self, log_level=0):
+    def environment(self, log_level=0, blas_threads=None):
         """Environment variables for its programs.
 
-        `log_level` is glog's: 0 logs everything to standard error, 2 errors only. PYTHONPATH gets
-        the folder of `gcnet_layers`, which the nets' Python layers are imported from.
+        `log_level` is glog's: 0 logs everything to standard error, 2 errors only. `blas_threads`
+        is how many threads OpenBLAS starts, unless the user's own OPENBLAS_NUM_THREADS says so;
+        None means OpenBLAS's choice, all cores. PYTHONPATH gets the folder of `gcnet_layers`,
+        which the nets' Python layers are imported from.
         """
         paths = [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
+        threads = {"OPENBLAS_NUM_THREADS": str(blas_threads)} if blas_threads else {}
         return {
+            **threads,
             **os.environ,
             "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             "GLOG_minloglevel": str(log_level),
@@ -61,6 +65,11 @@ class Engine:
         if done.returncode:
             raise InputError(failure(done.stderr) or f"{module} ended with {done.returncode}")
         return done.stdout
+
+
+def available_cores():
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def find(name=None):
