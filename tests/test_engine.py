@@ -79,6 +79,15 @@ def test_caffe_command_passes_arguments_status_and_layer_path(tmp_path):
     ]
 
 
+def test_blas_threads_are_the_users_own_if_named(monkeypatch):
+    caffe = engine.Engine("bvlc", "caffe", "python3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert "OPENBLAS_NUM_THREADS" not in caffe.environment()
+    assert caffe.environment(blas_threads=2)["OPENBLAS_NUM_THREADS"] == "2"
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert caffe.environment(blas_threads=2)["OPENBLAS_NUM_THREADS"] == "3"
+
+
 def test_caffe_command_is_bvlc_caffe(bvlc):
     command = Path(sys.executable).with_name("caffe")
     done = subprocess.run([command, "--version"], capture_output=True, text=True)

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -22,6 +24,10 @@ EPOCH = 3  # iterations: 63 training pairs
 MAX_ITER = 2 * EPOCH
 
 
+def often_displayed(name, text):
+    return prototxt.set_value(text, "display", 2) if name.startswith("solver_") else text
+
+
 def without_chance(name, text):
     """The CNN without dropout and random crops, so that two trainings can be compared.
 
@@ -33,7 +39,7 @@ def without_chance(name, text):
     if name == "cnn.prototxt":
         text = prototxt.set_value(text, "transform_param.crop_size", 66, "data")
         text = prototxt.set_value(text, "dropout_param.dropout_ratio", 0, "classifier/dropout")
-    return text
+    return often_displayed(name, text)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +48,10 @@ def index(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def lmdbs(tmp_path_factory):
+def surroundings(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "LMDBS", tmp_path_factory.mktemp("lmdbs"))
+        patch.setenv("OPENBLAS_NUM_THREADS", "1")  # more only wait for each other on tiny nets
         yield
 
 
@@ -57,14 +64,14 @@ def nets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(index, nets, tmp_path_factory):
-    """A run trained to the end in one go."""
+    """A run of two folds, side by side, trained to the end in one go."""
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
-    return tiny.train(folder, index, "cnn", nets, max_iter=MAX_ITER)
+    return tiny.train(folder, index, "cnn", nets, folds=[0, 1], jobs=2, max_iter=MAX_ITER)
 
 
 @pytest.fixture(scope="module")
 def stopped_once(unbroken, tmp_path_factory):
-    """The same run as Caffe leaves it when stopped after an epoch: a snapshot per iteration."""
+    """The same run, fold 0 as Caffe leaves it when stopped after an epoch: 3 snapshots."""
     folder = tmp_path_factory.mktemp("runs") / "stopped"
     shutil.copytree(unbroken.folder, folder)
     run = runs.load(folder)
@@ -93,8 +100,8 @@ def stopped(stopped_once):
     kept.rename(stopped_once.folder)
 
 
-def losses(run):
-    with open(run.fold_folder(0) / "caffe.log") as lines:
+def losses(run, fold=0):
+    with open(run.fold_folder(fold) / "caffe.log") as lines:
         return CaffeLog(lines).train["loss_classification"]
 
 
@@ -113,6 +120,13 @@ def test_a_finished_fold_has_all_its_files_and_is_not_trained_again(unbroken, in
     resume(unbroken, index, nets)
     assert "fold 0: finished before" in capsys.readouterr().out
     assert (fold / "caffe.log").read_bytes() == log
+
+
+def test_folds_side_by_side_are_those_trained_alone(unbroken, index, nets, tmp_path):
+    assert unbroken.is_finished(0) and unbroken.is_finished(1)
+    alone = tiny.train(tmp_path / "run", index, "cnn", nets, folds=[1], max_iter=MAX_ITER)
+    assert losses(unbroken, 1) == pytest.approx(losses(alone, 1), rel=1e-3)
+    assert losses(unbroken, 1) != pytest.approx(losses(unbroken, 0), rel=1e-3)
 
 
 def test_resuming_continues_the_unbroken_loss_curve(unbroken, stopped, index, nets, capsys):
@@ -223,25 +237,96 @@ def test_a_broken_python_layer_is_told_by_its_own_line(index, tmp_path):
         tiny.train(tmp_path / "run", index, "s0r0", nets)
 
 
-def test_ctrl_c_leaves_a_snapshot_and_no_caffe_behind(index, tmp_path):
+def once_all_train(run_folder, act):
+    """Call `act` from a thread as soon as the logs of folds 0 and 1 show a loss, then one more."""
+    logs = [run_folder / f"fold{fold}" / "caffe.log" for fold in (0, 1)]
+
+    def shown(log):
+        return len(re.findall(r"Iteration \d+ \(.*loss", log.read_text())) if log.exists() else 0
+
+    def watch():
+        while min(map(shown, logs)) < 2:
+            time.sleep(0.1)
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return logs
+
+
+def assert_stopped_with_a_snapshot(run, fold):
+    log = run.fold_folder(fold) / "caffe.log"
+    assert log.read_text().count("Optimization stopped early") == 1
+    assert run.snapshots(fold) and not run.is_finished(fold)
+
+
+def assert_no_caffe_is_left(run):
+    with training._locked(run):  # every Caffe holds the lock
+        pass
+
+
+def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(index, tmp_path, monkeypatch, capsys):
     # S1R1, whose Python layers bring an interpreter with signal handlers of its own into Caffe.
-    nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", batch=2)
-    log = tmp_path / "run" / "fold0" / "caffe.log"
+    nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", batch=2, edit=often_displayed)
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
 
     def interrupt():
-        while not log.exists() or not re.search(r"Iteration \d+ \(.*loss", log.read_text()):
-            time.sleep(0.1)
+        time.sleep(1)
         os.kill(os.getpid(), signal.SIGINT)
 
-    thread = threading.Thread(target=interrupt, daemon=True)
-    thread.start()
+    once_all_train(tmp_path / "run", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        tiny.train(tmp_path / "run", index, "s1r1", nets, max_iter=100000)
-    assert "Optimization stopped early" in log.read_text()
+        tiny.train(
+            tmp_path / "run", index, "s1r1", nets, folds=[0, 1, 2], jobs=2, max_iter=100000
+        )
     run = runs.load(tmp_path / "run")
-    assert run.snapshots(0) and not run.is_finished(0)
-    with training._locked(run):  # nobody trains it any more
-        pass
+    for fold in (0, 1):
+        assert_stopped_with_a_snapshot(run, fold)
+    assert not (run.fold_folder(2) / "caffe.log").exists()
+    assert_no_caffe_is_left(run)
+
+    said = capsys.readouterr()
+    assert "fold 0, 1: takes a snapshot and stops" in said.out
+    position = r"\d+/100000 loss [\d.]+"
+    left = r"1 more, [\d:]+ left"
+    assert re.search(f"^fold 0: {position}, fold 1: {position}, {left}$", said.err, re.MULTILINE)
+
+
+def test_a_fold_that_fails_stops_the_others_with_a_snapshot(index, nets, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(engine, "available_cores", lambda: 5)
+    threads = []
+
+    def kill():
+        for log in logs:
+            process = int(re.search(r"^I\d+ \S+ +(\d+) ", log.read_text(), re.MULTILINE)[1])
+            environment = Path(f"/proc/{process}/environ").read_text().split("\0")
+            threads.extend(line for line in environment if line.startswith("OPENBLAS_NUM_THREADS"))
+        os.kill(process, signal.SIGKILL)
+
+    logs = once_all_train(tmp_path / "run", kill)
+    with pytest.raises(InputError, match="fold 1: Caffe failed: it was killed"):
+        tiny.train(tmp_path / "run", index, "cnn", nets, folds=[0, 1], max_iter=100000)
+    assert threads == 2 * ["OPENBLAS_NUM_THREADS=2"]
+    run = runs.load(tmp_path / "run")
+    assert_stopped_with_a_snapshot(run, 0)
+    assert_no_caffe_is_left(run)
+
+
+def test_time_left_lets_each_waiting_fold_start_where_one_ends():
+    running = [
+        SimpleNamespace(iterations_left=10, seconds_per_iteration=2.0),
+        SimpleNamespace(iterations_left=50, seconds_per_iteration=2.0),
+    ]
+    assert training._seconds_left(running, []) == 100
+    assert training._seconds_left(running, [30, 30]) == 140  # one ends at 20, 80 and 140
+    running[0].seconds_per_iteration = None
+    assert training._seconds_left(running, [60]) == 140
+    assert training._seconds_left(running[:1], []) is None
+
+
+def test_no_jobs_are_told(index, nets, tmp_path):
+    with pytest.raises(InputError, match="--jobs 0: give 1 or more"):
+        tiny.train(tmp_path / "run", index, "cnn", nets, jobs=0)
 
 
 def test_a_run_that_is_being_trained_is_left_alone(unbroken, index, nets):

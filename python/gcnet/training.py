@@ -287,11 +287,17 @@ class _FoldTraining:
             self._measure_speed()
             _drop_snapshots(self.run, self.fold, keep=KEPT_SNAPSHOTS)
         if status:
-            with open(self.log_path, encoding="utf-8", errors="replace") as lines:
-                lines.seek(self._begin)
-                reason = failure(lines.read()) or f"exit status {status}"
-            raise InputError(f"fold {self.fold}: Caffe failed: {reason} (log: {self.log_path})")
+            raise InputError(
+                f"fold {self.fold}: Caffe failed: {self._failure(status)} (log: {self.log_path})"
+            )
         return status == 0
+
+    def _failure(self, status):
+        if status == -signal.SIGKILL:
+            return "it was killed, as it is when memory runs out; fewer --jobs need less"
+        with open(self.log_path, encoding="utf-8", errors="replace") as lines:
+            lines.seek(self._begin)
+            return failure(lines.read()) or f"exit status {status}"
 
     def _read_log(self):
         with open(self.log_path, "rb") as file:
