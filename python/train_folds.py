@@ -33,8 +33,9 @@ def main():
         "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else bvlc)"
     )
     parser.add_argument(
-        "--jobs", type=int, help="folds that train at a time (default: as many as cores)"
-    )
+        "--jobs", type=int,
+        help="folds that train at a time (default: as many as cores); S1R1 takes 3 GB for each",
+    )  # fmt: skip
     parser.add_argument("--weights", default="", help=".caffemodel files to start from: a,b")
     parser.add_argument(
         "--copies", type=int, default=COPIES, help="augmented copies of each face (%(default)s)"

@@ -287,7 +287,7 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(index, tmp_path, monkeypatc
     said = capsys.readouterr()
     assert "fold 0, 1: takes a snapshot and stops" in said.out
     position = r"\d+/100000 loss [\d.]+"
-    left = r"1 more, [\d:]+ left"
+    left = r"1 waiting, [\d:]+ left"
     assert re.search(f"^fold 0: {position}, fold 1: {position}, {left}$", said.err, re.MULTILINE)
 
 

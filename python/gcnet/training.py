@@ -7,7 +7,8 @@ would have; it continues the same loss curve but not bit by bit.
 
 Folds train side by side, each `caffe train` with its share of the cores, because OpenBLAS gains
 little from a second thread here: an iteration of S1R1 takes 2.7 s on one core and 2.06 s on two, so
-two folds side by side are 1.5 times as fast as one after the other.
+two folds side by side are 1.5 times as fast as one after the other. Each holds its own nets: 3 GB
+of memory for S1R1 at its batch of 64.
 """
 
 import contextlib
@@ -353,7 +354,7 @@ class _Progress:
         """Arguments as of _seconds_left."""
         after = []
         if waiting:
-            after.append(f"{len(waiting)} more")
+            after.append(f"{len(waiting)} waiting")
         seconds = _seconds_left(running, waiting)
         if seconds is not None:
             after.append(f"{tqdm.format_interval(seconds)} left")
