@@ -28,6 +28,7 @@ def main():
     parser.add_argument("--folds", default="0-9", help="as 0-9 or 0,3 (default %(default)s)")
     parser.add_argument("--classes", type=int, choices=sorted(CLASSES), default=7)
     parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
+    parser.add_argument("--batch", type=int, help="pairs in a batch (default: the net's, 64)")
     parser.add_argument("--run", help="run folder (default runs/DATABASE-NET-CLASSES)")
     parser.add_argument(
         "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else bvlc)"
@@ -53,6 +54,7 @@ def main():
         classes=chosen.classes,
         folds=training.parse_folds(chosen.folds),
         max_iter=chosen.max_iter,
+        batch=chosen.batch,
         engine=chosen.engine,
         weights=[path for path in chosen.weights.split(",") if path],
         copies=chosen.copies,

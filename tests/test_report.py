@@ -14,7 +14,8 @@ NAMES = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surpri
 
 def a_run(folder, net="s1r1"):
     settings = runs.Settings(
-        net=net, classes=7, max_iter=40, index="data/<b>&x/index.csv", index_sha256="ab" * 32,
+        net=net, classes=7, max_iter=40, batch=64, index="data/<b>&x/index.csv",
+        index_sha256="ab" * 32,
         copies=2, seed=1, engine="bvlc", weights={}, prototxt="prototxt", prototxt_sha256="",
     )  # fmt: skip
     return runs.Run(folder, settings, "python python/train_folds.py --net s1r1", "c0ffee", "today")

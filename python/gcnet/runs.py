@@ -83,6 +83,7 @@ class Settings:
     net: str
     classes: int
     max_iter: int
+    batch: int
     index: str
     index_sha256: str
     copies: int
@@ -93,15 +94,19 @@ class Settings:
     prototxt_sha256: str
 
 
-def settings(net, classes, max_iter, index, copies, seed, engine, weights, folder):
-    """Settings with the digests filled in. `max_iter` None means the solver's own.
+def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights, folder):
+    """Settings with the digests filled in. `max_iter` None means the solver's, `batch` the net's.
 
     Raises InputError for an index or weights file that is not there, or an unknown net.
     """
     texts = source_texts(net, folder)
     if max_iter is None:
         max_iter = int(prototxt.values(texts["solver"], "max_iter")[0])
-    for name, value, least in (("max-iter", max_iter, 1), ("copies", copies, 0), ("seed", seed, 0)):
+    if batch is None:
+        batch = int(prototxt.values(texts["net"], "data_param.batch_size", "data", "TRAIN")[0])
+    for name, value, least in (
+        ("max-iter", max_iter, 1), ("batch", batch, 1), ("copies", copies, 0), ("seed", seed, 0)
+    ):  # fmt: skip
         if value < least:
             raise InputError(f"--{name} {value}: give {least} or more")
     for path in (index, *weights):
@@ -111,6 +116,7 @@ def settings(net, classes, max_iter, index, copies, seed, engine, weights, folde
         net=net,
         classes=classes,
         max_iter=max_iter,
+        batch=batch,
         index=portable(index),
         index_sha256=sha256(index),
         copies=copies,
@@ -316,6 +322,7 @@ def render(run, fold, test_samples):
 
     for phase, part in (("TRAIN", "train"), ("TEST", "test")):
         net = prototxt.set_value(net, "data_param.source", portable(lmdb / part), "data", phase)
+    net = prototxt.set_value(net, "data_param.batch_size", run.settings.batch, "data", "TRAIN")
     classes = run.settings.classes
     net = prototxt.set_value(net, "inner_product_param.num_output", classes, "classifier/fc2")
     deploy = prototxt.set_value(deploy, "inner_product_param.num_output", classes, "classifier/fc2")

@@ -54,8 +54,8 @@ def parse_folds(text):
     return sorted(set(chosen))
 
 
-def train(folder, net, index, classes, folds, max_iter, engine, weights, copies, seed, prototxt,
-          command, jobs=None):
+def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, copies, seed,
+          prototxt, command, jobs=None):
     """Train `folds` (a list of numbers) into the run folder `folder`; returns the Run.
 
     `folder` None means runs/<database>-<net>-<classes>. `engine` is an engine's name or None,
@@ -73,7 +73,7 @@ def train(folder, net, index, classes, folds, max_iter, engine, weights, copies,
         raise InputError(f"--jobs {jobs}: give 1 or more")
     caffe = engines.find(engine)
     settings = runs.settings(
-        net, classes, max_iter, index, copies, seed, caffe.name, weights, prototxt
+        net, classes, max_iter, batch, index, copies, seed, caffe.name, weights, prototxt
     )
     if folder is None:
         folder = runs.RUNS / f"{runs.database_name(index)}-{net}-{classes}"
