@@ -141,7 +141,7 @@ def test_text_that_is_no_prototxt_is_told_with_its_line():
 def test_every_net_renders_for_every_number_of_classes(net, classes, shift, tmp_path):
     (tmp_path / "index.csv").write_text("image\n")
     settings = runs.settings(
-        net, classes, 1000, tmp_path / "index.csv", 0, 5, "bvlc", [], runs.PROTOTXT
+        net, classes, 1000, 32, tmp_path / "index.csv", 0, 5, "bvlc", [], runs.PROTOTXT
     )
     run = runs.Run(tmp_path / "run", settings, "", "", "")
     texts = runs.render(run, 3, test_samples=65)
@@ -152,6 +152,7 @@ def test_every_net_renders_for_every_number_of_classes(net, classes, shift, tmp_
         assert prototxt.values(texts["net"], "power_param.shift", "is_neutral") == [shift]
     sources = prototxt.values(texts["net"], "data_param.source", "data")
     assert [Path(path).parts[-2:] for path in sources] == [("fold3", "train"), ("fold3", "test")]
+    assert prototxt.values(texts["net"], "data_param.batch_size", "data") == ["32", "64"]
     solver = {
         name: prototxt.values(texts["solver"], name)[0]
         for name in ("max_iter", "test_iter", "snapshot", "random_seed", "snapshot_prefix", "net")

@@ -59,8 +59,9 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
     """Train `folds` (a list of numbers) into the run folder `folder`; returns the Run.
 
     `folder` None means runs/<database>-<net>-<classes>. `engine` is an engine's name or None,
-    `weights` a list of .caffemodel paths. Finished folds are left as they are. Ctrl-C lets Caffe
-    take snapshots first, and so does a fold that fails for those beside it.
+    `weights` a list of .caffemodel paths; `max_iter` and `batch` None mean what solver and net say.
+    Finished folds are left as they are. Ctrl-C lets Caffe take snapshots first, and so does a fold
+    that fails for those beside it.
 
     `jobs` folds train at a time, each with an equal share of the cores; None means as many as there
     are cores. It is no setting of the run: OpenBLAS on another number of threads sums in another
