@@ -59,7 +59,7 @@ MIRROR=${DEBIAN_MIRROR:-$(apt-get update --print-uris 2>/dev/null |
     fail "this machine's apt sources name no Debian mirror; set DEBIAN_MIRROR to one (.../debian)"
 
 exec 9>"$PREFIX.lock"
-flock 9
+flock -n 9 || { echo "waiting for another install into $PREFIX"; flock 9; }
 if finished; then   # the one that held the lock has done it
     echo "BVLC Caffe is in $PREFIX"
     exit 0
@@ -95,10 +95,11 @@ Acquire::Languages "none";
 CONFIG
 } > "$WORK/apt/apt.conf"
 apt() { APT_CONFIG=$WORK/apt/apt.conf apt-get -qq "$@" 9>&- >"$WORK/apt/log" 2>&1; }
-apt update || { sed -n 1,5p "$WORK/apt/log" >&2; fail "no package list of $SUITE from $MIRROR"; }
+reason() { sed -n 's/^E: //p' "$WORK/apt/log" | head -n 1; }
+apt update || fail "no package list of $SUITE from $MIRROR ($(reason))"
 # shellcheck disable=SC2086
 apt install --yes --download-only --no-install-recommends $PACKAGES ||
-    { sed -n 1,5p "$WORK/apt/log" >&2; fail "the packages could not be downloaded from $MIRROR"; }
+    fail "the packages could not be downloaded from $MIRROR ($(reason))"
 
 echo "2/3 unpacking"
 # Only Caffe's programs may stand in PREFIX/bin, and of what the packages pull in, Perl, IPython,
@@ -122,7 +123,8 @@ cat > "$WORK/left-out" <<LEFT_OUT
 LEFT_OUT
 for deb in "$WORK"/apt/archives/*.deb; do
     dpkg-deb --fsys-tarfile "$deb" |
-        tar -x -C "$WORK/tree" --no-same-owner --keep-directory-symlink -X "$WORK/left-out"
+        tar -x -C "$WORK/tree" --no-same-owner --keep-directory-symlink -X "$WORK/left-out" \
+            2>"$WORK/apt/log" || fail "$deb could not be unpacked ($(tail -n 1 "$WORK/apt/log"))"
     rm -f "$deb"
 done
 find "$WORK/tree/usr/bin" ! -type d ! -name 'caffe*' ! -name python3.9 -delete
@@ -159,7 +161,7 @@ sys.executable = os.path.join(os.path.dirname(sys.prefix), "bin", "python3")
 SITE
 # The import also compiles Python's files, once and here, since PREFIX may be read-only later.
 PYTHONDONTWRITEBYTECODE='' "$WORK/tree/bin/python3" -c 'import caffe' 2>"$WORK/apt/log" ||
-    { tail -n 1 "$WORK/apt/log" >&2; fail "the unpacked Caffe does not start"; }
+    fail "the unpacked Caffe does not start ($(tail -n 1 "$WORK/apt/log"))"
 "$WORK/tree/bin/caffe" --version >/dev/null 2>&1 || fail "the unpacked caffe command does not start"
 echo "$TREE_VERSION" > "$WORK/tree/tree-version"
 rm -rf "$PREFIX"

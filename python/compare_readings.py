@@ -7,8 +7,8 @@ from gcnet import readings
 from gcnet.errors import one_line_errors
 
 EXAMPLE = """example (the pictures and the table of docs/decisions.md):
-  python python/compare_readings.py --index data/synthetic/faces/index.csv
-What is trained already is not trained again.
+  python python/compare_readings.py --index data/demo/faces/index.csv
+What is trained already is not trained again; after a change of prototxt/, remove runs/readings.
 """
 
 

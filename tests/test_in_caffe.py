@@ -28,14 +28,13 @@ def workspace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workspace")
     (folder / "prototxt").symlink_to(REPOSITORY / "prototxt")
     (folder / "runs").mkdir()
-    (folder / "data" / "lmdb" / "webface").mkdir(parents=True)
+    for lmdbs in ("lmdb", "webface"):
+        (folder / "data" / lmdbs).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for part in ("train", "test"):
-        for lmdb, channels in ((part, 2), (f"webface/{part}", 1)):
+        for lmdb, channels in ((f"lmdb/{part}", 2), (f"webface/{part}", 1)):
             pairs = rng.integers(0, 256, (64, channels, 66, 66), dtype=np.uint8)
-            write_pairs(
-                folder / "data" / "lmdb" / lmdb, [(pair, i % 8) for i, pair in enumerate(pairs)]
-            )
+            write_pairs(folder / "data" / lmdb, [(pair, i % 8) for i, pair in enumerate(pairs)])
     return folder
 
 

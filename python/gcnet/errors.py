@@ -5,7 +5,7 @@ import sys
 
 
 class InputError(Exception):
-    """Something the user gave is wrong. The message is one line: the file, row or layer, and the remedy."""
+    """Something the user gave is wrong; the one-line message names file, row or layer, and remedy."""
 
 
 def one_line_errors(main):

@@ -4,6 +4,7 @@ Every experiment trains one fold with files of prototxt/, changed in one respect
 its own under runs/readings/; a question compares some of them in one picture.
 """
 
+import math
 import shlex
 import shutil
 import sys
@@ -106,12 +107,12 @@ class Experiment:
 
 EXPERIMENTS = {
     "chosen": Experiment("as chosen", "s1r1", 7, 150, unchanged),
-    "letter": Experiment("to the letter", "s1r1", 7, 60, to_the_letter),
+    "letter": Experiment("to the letter", "s1r1", 7, 50, to_the_letter),
     "sum": Experiment("sum over pixels", "s1r1", 7, 60, sum_over_pixels),
-    "mean": Experiment("mean over pixels", "s1r1", 7, 150, mean_over_pixels),
-    "default-start": Experiment("ReLU, Scale starts at 1, 0", "s1r1", 7, 100, default_start),
-    "no-relu": Experiment("no ReLU, Scale starts at 1, 0", "s1r1", 7, 100, no_last_relu),
-    "long-average": Experiment("averages of about 1000", "s1r1", 7, 150, long_average),
+    "mean": Experiment("mean over pixels", "s1r1", 7, 100, mean_over_pixels),
+    "default-start": Experiment("ReLU, Scale starts at 1, 0", "s1r1", 7, 60, default_start),
+    "no-relu": Experiment("no ReLU, Scale starts at 1, 0", "s1r1", 7, 60, no_last_relu),
+    "long-average": Experiment("averages of about 1000", "s1r1", 7, 100, long_average),
     "unit": Experiment("unit-length features (chosen)", "s1r0", 8, 80, unchanged),
     "raw": Experiment("raw features", "s1r0", 8, 80, raw_features),
     "scaled": Experiment("delta times sqrt(6144) (chosen)", "mlcnn", 7, 200, unchanged),
@@ -167,7 +168,8 @@ def compare(questions, index, fold, pictures):
             )
             rows.append(
                 f"| {question} | {experiment.label} | {experiment.net}, {experiment.classes} "
-                f"| {experiment.iterations} | {ends} | {accuracy:.1%} |"
+                f"| {experiment.iterations} | {ends} "
+                f"| {'diverged' if accuracy is None else f'{accuracy:.1%}'} |"
             )
     return "\n".join(rows)
 
@@ -191,29 +193,40 @@ def _train(name, index, fold):
     net, solver = experiment.change(texts["net"], texts["solver"])
     (sources / net_name).write_text(net, encoding="utf-8")
     (sources / f"solver_{experiment.net}.prototxt").write_text(solver, encoding="utf-8")
-    run = training.train(
-        FOLDER / name,
-        net=experiment.net,
-        index=index,
-        classes=experiment.classes,
-        folds=[fold],
-        max_iter=experiment.iterations,
-        batch=BATCH,
-        engine=None,
-        weights=[],
-        copies=COPIES,
-        seed=1,
-        prototxt=sources,
-        command=shlex.join(["python", *sys.argv]),
-    )
-    log_path = run.fold_folder(fold) / "caffe.log"
-    log = CaffeLog(log_path.read_text(encoding="utf-8", errors="replace").splitlines())
+    log_path = FOLDER / name / f"fold{fold}" / "caffe.log"
+    if not _read(log_path).diverged:
+        try:
+            training.train(
+                FOLDER / name,
+                net=experiment.net,
+                index=index,
+                classes=experiment.classes,
+                folds=[fold],
+                max_iter=experiment.iterations,
+                batch=BATCH,
+                engine=None,
+                weights=[],
+                copies=COPIES,
+                seed=1,
+                prototxt=sources,
+                command=shlex.join(["python", *sys.argv]),
+            )
+        except InputError:
+            if not _read(log_path).diverged:  # a loss that is no number is a result here
+                raise
+    log = _read(log_path)
     curves = {("test", output): curve for output, curve in log.test.items()}
     for output, curve in log.train.items():
         if output.startswith("loss_"):
             weight = float((prototxt.values(net, "loss_weight", output) or [1])[0])
             curves["train", output] = {at: value / weight for at, value in curve.items()}
-    return curves, list(log.test["accuracy"].values())[-1]
+    return curves, list(log.test["accuracy"].values())[-1] if not log.diverged else None
+
+
+def _read(log_path):
+    if not log_path.is_file():
+        return CaffeLog()
+    return CaffeLog(log_path.read_text(encoding="utf-8", errors="replace").splitlines())
 
 
 def _draw(path, logs, panels):
@@ -225,7 +238,10 @@ def _draw(path, logs, panels):
             curve = curves.get(tuple(of), {})
             axis.plot(curve.keys(), curve.values(), label=label, linewidth=1.3)
         values = [
-            value for curves, _ in logs.values() for value in curves.get(tuple(of), {}).values()
+            value
+            for curves, _ in logs.values()
+            for value in curves.get(tuple(of), {}).values()
+            if math.isfinite(value)
         ]
         if min(values) > 0 and max(values) > 30 * min(values):
             axis.set_yscale("log")

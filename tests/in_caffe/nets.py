@@ -1,6 +1,6 @@
 """The nets and solvers of prototxt/ as BVLC Caffe builds them, just as they stand.
 
-Runs in a folder that has prototxt/ and LMDBs at data/lmdb/{train,test} and data/lmdb/webface/.
+Runs in a folder that has prototxt/ and LMDBs at data/lmdb/{train,test} and data/webface/.
 """
 
 import glob
@@ -139,7 +139,6 @@ def test_table_1_shapes():
     for blob in ("features", "reference_features", "delta"):
         assert net.blobs[blob].data.shape == (64, 6144), blob
     assert net.blobs["classifier/fc1"].data.shape == (64, 384)
-    assert 384 == (0.5 * 64) ** 2 * 3 / 2 ** 3
 
 
 def test_layer_order_of_table_1():
@@ -204,8 +203,6 @@ def test_decoders_learn_at_ten_times_the_rate():
 
 def test_encoder_2_is_shared_with_its_statistics():
     net = train_net("s1r1")
-    for layer in net._layer_names:
-        assert "encoder3" not in layer
     assert [layer for layer in net.params if layer.startswith("encoder2")] == [
         "encoder2/%s%d" % (kind, i) for i in (1, 2, 3) for kind in ("conv", "bn", "scale")
     ]
