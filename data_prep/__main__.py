@@ -44,10 +44,18 @@ _COMMANDS = (
     ),
 )
 
+_PIPELINE = ("index", "align", "lmdb")
+
 
 @one_line_errors
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m data_prep", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep",
+        description=__doc__,
+        epilog="example, from a database to a fold:\n"
+        + "".join(f"  {example}\n" for name, *_, example in _COMMANDS if name in _PIPELINE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, summary, add_arguments, run, example in _COMMANDS:
         command = commands.add_parser(

@@ -34,7 +34,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import FACE_SIZE, index
+from data_prep.arguments import at_least
 from data_prep.atomic import naming, replacing
+from data_prep.decode import decode
 from gcnet.errors import InputError
 
 # Where the five points go, in pixels of the 66x66 face: symmetric about its middle column (32.5).
@@ -340,31 +342,12 @@ def _outcome(task):
 
 def read_image(path):
     """An image file as uint8 H x W x 3 BGR, upright; InputError if it is empty or damaged."""
-    data = np.fromfile(path, np.uint8)
-    if data.size == 0:
+    if os.path.getsize(path) == 0:
         raise InputError(f"{path} is empty (0 bytes); restore the image or drop the row")
-    with _quiet():
-        try:
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        except cv2.error:
-            image = None
+    image = decode(path, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path} is damaged or no image; restore it or drop the row")
     return image
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Standard error closed: the C libraries under OpenCV write there about damaged files."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _left_out(table, outcomes):
@@ -389,15 +372,8 @@ def add_arguments(parser):
         "-o", "--output", type=Path, required=True, help="folder for the faces and their index.csv"
     )
     parser.add_argument(
-        "--workers", type=_positive, metavar="N", help="processes (default: one per CPU)"
+        "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
     )
-
-
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 def run(arguments):

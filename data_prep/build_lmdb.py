@@ -20,11 +20,13 @@ reference. Only the metric-learning CNN and the losses read the reference; the a
 and of the GCNets does not depend on it.
 """
 
+import contextlib
 import csv
+import errno
 import hashlib
 import json
 import os
-import shutil
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -33,7 +35,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import FACE_SIZE, augment, index
+from data_prep.arguments import at_least
 from data_prep.atomic import replacing
+from data_prep.decode import decode
 from data_prep.pairs import PAIR_SHAPE, read_pairs, write_pairs
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, FOLDS, folds
@@ -53,11 +57,13 @@ def build(index_path, out, fold, classes, copies=COPIES, seed=0):
     """Build one fold's LMDBs in the folder `out`; fold None means that every image is for testing.
 
     Returns (fold.json's content as a dict, whether anything had to be built). Everything is made in
-    `<out>.partial` and renamed at the end, so `out` is never half a fold; an `out` that was made
-    from the same inputs and still reads well is left as it is.
+    a hidden folder of this process beside `out` and renamed at the end, so `out` is never half a
+    fold, also when several processes build it at once; a killed process leaves its hidden folder.
+    An `out` that was made from the same inputs and still reads well is left as it is.
 
     Raises InputError: the index is wrong; a face is no 66x66 image; a class has no training sample;
-    a training face has no reference; the disk is full; `out` holds something else.
+    a training face has no reference; the disk is full; `out` holds something else, or is the
+    current folder.
     """
     table = index.read(index_path)
     faces = _read_faces(table)
@@ -92,19 +98,23 @@ def build(index_path, out, fold, classes, copies=COPIES, seed=0):
     if _is_finished(out, description):
         return description, False
 
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    place = out.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise InputError(f"{out}: is the current folder, which cannot be replaced; choose another")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=place.parent, prefix=f".{place.name}.", ignore_cleanup_errors=True
+    ) as private:
+        # A folder inside, because the private one itself is closed to other users.
+        new = Path(private) / place.name
+        new.mkdir()
         if fold is not None:
-            _write_part(partial, "train", plan, faces, names, seed)
-        _write_part(partial, "test", [(row, 0) for row in test_rows], faces, names, seed)
-        with replacing(partial / "fold.json") as file:
+            _write_part(new, "train", plan, faces, names, seed)
+        _write_part(new, "test", [(row, 0) for row in test_rows], faces, names, seed)
+        with replacing(new / "fold.json") as file:
             json.dump(description, file, indent=1)
-        check(partial)
-        _replace(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        check(new)
+        _replace(new, place, private)
     return description, True
 
 
@@ -112,8 +122,7 @@ def _read_faces(table):
     """{image: bytes of its 66x66 pixels}."""
     faces = {}
     for row in tqdm(table.rows, desc="faces", unit="image", leave=False, disable=None):
-        data = np.fromfile(table.file(row.image), np.uint8)
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        pixels = decode(table.file(row.image), cv2.IMREAD_UNCHANGED)
         if pixels is None or pixels.shape != (FACE_SIZE, FACE_SIZE) or pixels.dtype != np.uint8:
             raise table.error(
                 row,
@@ -142,9 +151,10 @@ def _samples(table, subjects, names):
 
 def _check_samples(table, fold, names, train_rows, test_rows):
     if not test_rows:
-        what = "the index" if fold is None else f"fold {fold}"
+        where = "" if fold is None else f" of fold {fold}'s test subjects"
         raise InputError(
-            f"{table.path}: {what} has no test image labelled {', '.join(names)}; label some"
+            f"{table.path}: no image{where} has a label to test on; "
+            f"fill in the column label with {', '.join(names)}"
         )
     if fold is None:
         return
@@ -205,9 +215,12 @@ def _write_part(folder, part, plan, faces, names, seed):
 
 def _is_finished(out, description):
     """Whether `out` already holds this very fold. Raises InputError if it holds something else."""
-    if not out.exists():
+    try:
+        foreign = {entry.name for entry in out.iterdir()} - _CONTENT
+    except FileNotFoundError:
         return False
-    foreign = {entry.name for entry in out.iterdir()} - _CONTENT if out.is_dir() else {out.name}
+    except NotADirectoryError:
+        foreign = {out.name}
     if foreign:
         raise InputError(
             f"{out}: holds {sorted(foreign)[0]}, which this command did not write; "
@@ -221,14 +234,20 @@ def _is_finished(out, description):
     return existing["inputs"] == description["inputs"]
 
 
-def _replace(partial, out):
-    """Put the finished folder in the place of `out`, which may exist."""
-    old = out.with_name(out.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        os.rename(out, old)
-    os.rename(partial, out)
-    shutil.rmtree(old, ignore_errors=True)
+def _replace(new, out, private):
+    """Put the finished folder in the place of `out`, which, if it exists, moves into `private`."""
+    while True:
+        if out.exists():
+            # Another process that builds `out` may move it away first.
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(out, tempfile.mkdtemp(dir=private))
+        try:
+            os.rename(new, out)
+            return
+        except OSError as error:
+            # Another process put its own there in between.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
 
 
 def check(folder):
@@ -241,18 +260,20 @@ def check(folder):
     remedy = "build it again with python -m data_prep lmdb"
     try:
         description = json.loads((folder / "fold.json").read_text())
+        fold = description["inputs"]["fold"]
+        expected = {part: description[part]["records"] for part in ("train", "test")}
     except FileNotFoundError:
         raise InputError(f"{folder}: no fold.json, so no fold's LMDBs; {remedy}") from None
-    except ValueError:
-        raise InputError(f"{folder / 'fold.json'}: not readable; {remedy}") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / 'fold.json'}: does not describe a fold; {remedy}") from None
     subjects = {}
-    for part in ("train", "test") if description["inputs"]["fold"] is not None else ("test",):
+    for part in ("train", "test") if fold is not None else ("test",):
         rows = read_records(folder, part)
         _, labels = read_pairs(folder / part)
-        if len(rows) != len(labels) or len(rows) != description[part]["records"]:
+        if len(rows) != len(labels) or len(rows) != expected[part]:
             raise InputError(
                 f"{folder / part}: {len(labels)} records, but {part}.csv has {len(rows)} and "
-                f"fold.json says {description[part]['records']}; {remedy}"
+                f"fold.json says {expected[part]}; {remedy}"
             )
         for row, label in zip(rows, labels, strict=True):
             if int(row["class_id"]) != label:
@@ -268,12 +289,34 @@ def check(folder):
 
 
 def read_records(folder, part):
-    """Rows of `<part>.csv` as dicts by RECORD_COLUMNS, all values text, in the LMDB's key order."""
+    """Rows of `<part>.csv` as dicts by RECORD_COLUMNS, all values text, in the LMDB's key order.
+
+    Raises InputError if the file is missing or not as `build` wrote it.
+    """
     path = Path(folder) / f"{part}.csv"
+    remedy = "build it again with python -m data_prep lmdb"
     if not path.is_file():
-        raise InputError(f"{path}: is missing; build it again with python -m data_prep lmdb")
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        raise InputError(f"{path}: is missing; {remedy}")
+    rows = []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            for row in reader:
+                if not _is_record(row):
+                    raise InputError(f"{path}, line {reader.line_num}: no whole record; {remedy}")
+                rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: damaged ({error}); {remedy}") from None
+    return rows
+
+
+def _is_record(row):
+    return (
+        tuple(row) == RECORD_COLUMNS
+        and None not in row.values()
+        and row["class_id"].isdecimal()
+        and row["copy"].isdecimal()
+    )
 
 
 def add_arguments(parser):
@@ -288,16 +331,11 @@ def add_arguments(parser):
     )
     parser.add_argument("--classes", type=int, choices=sorted(CLASSES), required=True)
     parser.add_argument(
-        "--copies", type=_count, default=COPIES, help="augmented copies of each face (%(default)s)"
+        "--copies", type=at_least(0), default=COPIES, help="augmented copies of each face (%(default)s)"
     )
-    parser.add_argument("--seed", type=_count, default=0, help="of shuffling and augmentation")
-
-
-def _count(text):
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+    parser.add_argument(
+        "--seed", type=at_least(0), default=0, help="of shuffling and augmentation (%(default)s)"
+    )
 
 
 def run(arguments):

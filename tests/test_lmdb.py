@@ -295,16 +295,17 @@ def test_training_face_without_reference(tmp_path, capsys):
     assert (pairs[0, 0] == pairs[0, 1]).all()
 
 
-def test_image_that_is_no_aligned_face(tmp_path, capsys):
+def test_image_that_is_no_aligned_face(tmp_path, capfd):
     path = faces(tmp_path / "faces", sequences())
     for spoil in (
         lambda file: cv2.imwrite(str(file), np.zeros((100, 66), np.uint8)),
         lambda file: cv2.imwrite(str(file), np.zeros((66, 66, 3), np.uint8)),
         lambda file: file.write_bytes(b""),
         lambda file: file.write_bytes(b"no image"),
+        lambda file: file.write_bytes((path.parent / "S1_anger_0.png").read_bytes()[:2000]),
     ):
         spoil(path.parent / "S1_anger_1.png")
-        refused(capsys, build(path, tmp_path / "lmdb"), f"{path}, line 3", "data_prep align")
+        refused(capfd, build(path, tmp_path / "lmdb"), f"{path}, line 3", "data_prep align")
     assert os.listdir(tmp_path) == ["faces"]
 
 
@@ -312,6 +313,71 @@ def test_folder_with_something_else_in_it_is_left_alone(tmp_path, index_path, ca
     (tmp_path / "thesis.tex").write_text("years of work")
     refused(capsys, build(index_path, tmp_path), tmp_path, "thesis.tex")
     assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_neighbours_of_the_output_are_left_alone(tmp_path, index_path):
+    for name in "lmdb.old", "lmdb.partial":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.tex").write_text("years of work")
+    options = ["--fold", "3", "--classes", "7", "--copies", "0"]
+    for seed in "0", "1":
+        assert build(index_path, tmp_path / "lmdb", *options, "--seed", seed) == 0
+    assert sorted(os.listdir(tmp_path)) == ["lmdb", "lmdb.old", "lmdb.partial"]
+    for name in "lmdb.old", "lmdb.partial":
+        assert (tmp_path / name / "thesis.tex").read_text() == "years of work"
+
+
+def test_several_processes_build_the_same_folder_at_once(tmp_path, index_path):
+    out = tmp_path / "lmdb"
+    command = [sys.executable, "-m", "data_prep", "lmdb", str(index_path), "-o", str(out)]
+    options = ["--fold", "3", "--classes", "7", "--copies", "1", "--seed"]
+    processes = [
+        subprocess.Popen([*command, *options, seed], stderr=subprocess.PIPE, text=True)
+        for seed in "012"
+    ]
+    for process in processes:
+        assert (process.communicate()[1], process.returncode) == ("", 0)
+    assert main(["check", str(out)]) == 0
+    assert os.listdir(tmp_path) == ["lmdb"]
+
+
+def test_another_process_may_finish_between_the_two_renames(tmp_path, index_path, monkeypatch):
+    out = tmp_path / "lmdb"
+    options = ["--fold", "3", "--classes", "7", "--copies", "0"]
+    assert build(index_path, out, *options) == 0
+    other = shutil.copytree(out, tmp_path / "other")
+    rename = os.rename
+
+    def interrupted(source, target):
+        rename(source, target)
+        if source == out and other.exists():
+            rename(other, out)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    assert build(index_path, out, *options, "--seed", "1") == 0
+    assert json.loads((out / "fold.json").read_text())["inputs"]["seed"] == 1
+    assert os.listdir(tmp_path) == ["lmdb"]
+
+
+def test_current_folder_is_no_output(tmp_path, index_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(capsys, build(index_path, "."), "current folder", "choose another")
+    assert os.listdir(tmp_path) == []
+
+
+def test_index_without_labels(tmp_path, capsys):
+    path = faces(tmp_path / "faces", [index.Row("a.png", "Ann"), index.Row("b.png", "Bob")])
+    status = build(path, tmp_path / "lmdb", "--test-only", "--classes", "7")
+    refused(capsys, status, path, "no image has a label", "column label")
+    assert os.listdir(tmp_path) == ["faces"]
+
+
+@pytest.mark.parametrize("value", ["-1", "some"])
+def test_wrong_number_is_told_with_what_to_give(tmp_path, index_path, capsys, value):
+    options = ["--fold", "3", "--classes", "7", "--copies", value]
+    with pytest.raises(SystemExit):
+        build(index_path, tmp_path / "lmdb", *options)
+    assert "--copies: give a whole number, 0 or more\n" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -335,6 +401,11 @@ def test_check_accepts_a_whole_fold(fold, capsys):
 def move_a_subject(fold):
     path = fold / "train.csv"
     path.write_text(path.read_text().replace(",S5,", ",S4,"))
+
+
+def cut_last_row(fold):
+    path = fold / "test.csv"
+    path.write_text(path.read_text()[:-4])
 
 
 def relabel(fold):
@@ -372,6 +443,8 @@ DAMAGES = {
     "no table": (lambda fold: (fold / "test.csv").unlink(), "lmdb/test.csv: is missing"),
     "no description": (lambda fold: (fold / "fold.json").unlink(), "lmdb: no fold.json"),
     "broken description": (lambda fold: os.truncate(fold / "fold.json", 99), "lmdb/fold.json"),
+    "empty description": (lambda fold: (fold / "fold.json").write_text("{}"), "lmdb/fold.json"),
+    "cut table": (cut_last_row, "lmdb/test.csv, line 15"),
     "subject in both": (move_a_subject, "lmdb: trains and tests S4"),
     "no folder": (shutil.rmtree, "lmdb: no fold.json"),
 }
@@ -416,7 +489,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path):
     done, left = run_on_small_disk(tmp_path, [*command, "--fold", "3", "--classes", "7"])
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
-    assert f"{out}.partial/train" in done.stderr
+    assert "lmdb/train" in done.stderr
     assert "is the disk full" in done.stderr
     assert left == []
 

@@ -29,6 +29,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from data_prep.arguments import at_least
 from data_prep.index import Row
 from gcnet.errors import InputError
 from gcnet.protocol import EXPRESSIONS, NEUTRAL
@@ -62,18 +63,11 @@ _LABEL = re.compile(r"(?P<sequence>\w+_\w+)_(?P<frame>\d{8})_emotion\.txt")
 def add_arguments(parser):
     parser.add_argument(
         "--apex",
-        type=_positive,
+        type=at_least(1),
         default=APEX_FRAMES,
         metavar="N",
         help="how many last frames of a sequence show the emotion (%(default)s)",
     )
-
-
-def _positive(text):
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 def rows(arguments):

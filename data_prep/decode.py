@@ -1,0 +1,36 @@
+"""Image files decoded without a word on standard error."""
+
+import contextlib
+import os
+
+import cv2
+import numpy as np
+
+
+def decode(path, flags):
+    """The pixels of an image file as OpenCV's IMREAD_* `flags` say; None if it is empty or damaged.
+
+    Raises OSError if it cannot be read.
+    """
+    data = np.fromfile(path, np.uint8)
+    if data.size == 0:
+        return None
+    with _quiet():
+        try:
+            return cv2.imdecode(data, flags)
+        except cv2.error:
+            return None
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Standard error closed: the C libraries under OpenCV write there about damaged files."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
