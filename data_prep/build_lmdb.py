@@ -331,7 +331,10 @@ def add_arguments(parser):
     )
     parser.add_argument("--classes", type=int, choices=sorted(CLASSES), required=True)
     parser.add_argument(
-        "--copies", type=at_least(0), default=COPIES, help="augmented copies of each face (%(default)s)"
+        "--copies",
+        type=at_least(0),
+        default=COPIES,
+        help="augmented copies of each face (%(default)s)",
     )
     parser.add_argument(
         "--seed", type=at_least(0), default=0, help="of shuffling and augmentation (%(default)s)"
