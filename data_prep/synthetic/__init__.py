@@ -17,6 +17,8 @@ def add_arguments(parser):
                         help="same seed, same bytes (default: %(default)s)")
     parser.add_argument("--landmarks", action="store_true",
                         help="also write the 68 landmarks of each image")
+    parser.add_argument("--studio", action="store_true",
+                        help="even light, frontal heads, strong expressions: easier to learn")
     parser.add_argument("--colour", action="store_true", help="BGR instead of gray images")
     parser.add_argument("--workers", type=int, default=None, metavar="N",
                         help="processes (default: one per core)")
@@ -27,5 +29,5 @@ def run(arguments):
     images = write_ckplus(
         arguments.out, subjects=arguments.subjects, sequences_per_subject=arguments.sequences,
         frames=arguments.frames, seed=arguments.seed, landmarks=arguments.landmarks,
-        colour=arguments.colour, workers=arguments.workers)
+        colour=arguments.colour, studio=arguments.studio, workers=arguments.workers)
     print(f"{images} images of {arguments.subjects} subjects written to {arguments.out}")

@@ -21,18 +21,18 @@ class ActionUnits:
     """Intensities by unit and image side, the subject's face at rest added in."""
 
     def __init__(self, intensities, identity):
-        self._sides = {unit: np.array(sides, np.float64) * identity.style[unit]
-                       for unit, sides in intensities.items()}
+        sides = {unit: (left * identity.style[unit], right * identity.style[unit])
+                 for unit, (left, right) in intensities.items()}
         at_rest = identity.resting["lips_part"]
-        if at_rest and 24 not in self._sides:
-            self._sides[25] = np.maximum(self._sides.get(25, 0.0), np.full(2, at_rest))
+        if at_rest and 24 not in sides:
+            left, right = sides.get(25, (0.0, 0.0))
+            sides[25] = max(left, at_rest), max(right, at_rest)
+        self._levels = {unit: (left, right, (left + right) / 2)
+                        for unit, (left, right) in sides.items()}
 
-    def __call__(self, unit, side=None):
+    def __call__(self, unit, side=2):
         """Intensity of `unit` on a side, or the mean of both sides."""
-        sides = self._sides.get(unit)
-        if sides is None:
-            return 0.0
-        return float(sides.mean() if side is None else sides[side])
+        return self._levels[unit][side] if unit in self._levels else 0.0
 
 
 @dataclass
@@ -278,7 +278,7 @@ def _creases(identity, au, shape, flare, wing_y):
     chin_fold = identity.mouth_y + 0.26 + 0.75 * shape.jaw_drop - 0.05 * au(17)
     creases.append((np.array([[-0.22, chin_fold + 0.03], [0, chin_fold - 0.02],
                               [0.22, chin_fold + 0.03]]), 0.25 + 0.5 * au(17)))
-    return creases
+    return [(curve, depth) for curve, depth in creases if depth >= 0.05]
 
 
 def _bumps(identity, au, shape, tip_y, flare, wing_y):
@@ -422,7 +422,8 @@ def body_outlines(identity):
 
 
 def glasses_curves(identity):
-    """Rims, bridge and temples of the subject's glasses: open curves (n x 2, face units)."""
+    """Rims, bridge and temples of the subject's glasses: three lists of open curves (n x 2,
+    face units)."""
     angle = np.linspace(0, 2 * np.pi, 33)
     cos, sin = np.cos(angle), np.sin(angle)
     power, height = (0.9, 0.31) if identity.glasses == "round" else (0.5, 0.24)
@@ -430,5 +431,6 @@ def glasses_curves(identity):
                     height * np.sign(sin) * np.abs(sin) ** power + 0.06], 1)
     x = identity.eye_x + 0.02
     temple = np.array([[x + 0.37, -0.02], [identity.face_half_width + 0.02, -0.06]])
-    return [rim + [x, 0], rim - [x, 0], np.array([[0.37 - x, 0.0], [0, -0.04], [x - 0.37, 0.0]]),
-            _mirrored(temple, LEFT), _mirrored(temple, RIGHT)]
+    bridge = np.array([[0.37 - x, 0.0], [0, -0.04], [x - 0.37, 0.0]])
+    return ([rim + [x, 0], rim - [x, 0]], [bridge],
+            [_mirrored(temple, LEFT), _mirrored(temple, RIGHT)])

@@ -38,24 +38,26 @@ class Canvas:
                       int(round((x_range[1] - x_range[0]) * unit)))
         self.x = np.arange(self.shape[1], dtype=np.float32) / unit + np.float32(x_range[0])
         self.y = np.arange(self.shape[0], dtype=np.float32) / unit + np.float32(y_range[0])
+        self._fixed_scale = unit * (1 << _FRACTION_BITS)
+        self._fixed_shift = 0.5 - self.origin * self._fixed_scale
 
     def _fixed_point(self, points):
-        scale = self.unit * (1 << _FRACTION_BITS)
-        return np.rint((points - self.origin) * scale).astype(np.int32)
+        return (points * self._fixed_scale + self._fixed_shift).astype(np.int32)
 
-    def polygon(self, points, blur=0.0):
-        """Mask of a filled polygon, edges softened with a Gaussian of `blur` face units.
+    def polygon(self, *outlines, blur=0.0):
+        """Mask of filled polygons (n x 2 each), edges softened with a Gaussian of `blur` face units.
 
-        Returns (region, mask): `region` a pair of slices of the canvas, `mask` float32 in [0, 1].
+        The polygons do not overlap. Returns (region, mask): `region` a pair of slices of the
+        canvas, `mask` float32 in [0, 1].
         """
-        region, mask, pixels = self._region(points, blur)
-        cv2.fillPoly(mask, [pixels], 255, cv2.LINE_AA, _FRACTION_BITS)
+        region, mask, pixels = self._region(outlines, blur)
+        cv2.fillPoly(mask, pixels, 255, cv2.LINE_AA, _FRACTION_BITS)
         return region, self._soften(mask, blur)
 
-    def stroke(self, points, width, blur=0.0):
-        """Mask of an open curve drawn `width` face units wide; as `polygon` otherwise."""
-        region, mask, pixels = self._region(points, blur + width)
-        cv2.polylines(mask, [pixels], False, 255,
+    def stroke(self, *curves, width, blur=0.0):
+        """Mask of open curves drawn `width` face units wide; as `polygon` otherwise."""
+        region, mask, pixels = self._region(curves, blur + width)
+        cv2.polylines(mask, pixels, False, 255,
                       max(1, int(round(width * self.unit))), cv2.LINE_AA, _FRACTION_BITS)
         return region, self._soften(mask, blur)
 
@@ -64,8 +66,6 @@ class Canvas:
         depth = np.zeros(self.shape, np.uint8)
         width = max(1, int(round(0.03 * self.unit)))
         for points, strength in curves:
-            if strength < 0.05:
-                continue
             pixels = self._fixed_point(points)
             middle = pixels[len(pixels) // 4:len(pixels) - len(pixels) // 4]
             for part, share in ((pixels, 140), (middle, 255)):
@@ -73,10 +73,10 @@ class Canvas:
                               cv2.LINE_AA, _FRACTION_BITS)
         return self._soften(depth, blur)
 
-    def _region(self, points, margin):
-        """The slices of the canvas that hold `points` and a margin, an empty mask of that size,
-        and the points in it."""
-        fixed = self._fixed_point(points)
+    def _region(self, curves, margin):
+        """The slices of the canvas that hold the curves and a margin, an empty mask of that size,
+        and the curves in it."""
+        fixed = self._fixed_point(np.concatenate(curves))
         pad = int(3 * margin * self.unit + 3)
         x, y, width, height = cv2.boundingRect(fixed)
         left = max((x >> _FRACTION_BITS) - pad, 0)
@@ -84,8 +84,13 @@ class Canvas:
         right = max(left + 1, min(((x + width) >> _FRACTION_BITS) + pad, self.shape[1]))
         bottom = max(top + 1, min(((y + height) >> _FRACTION_BITS) + pad, self.shape[0]))
         corner = np.array([left << _FRACTION_BITS, top << _FRACTION_BITS], np.int32)
+        fixed -= corner
+        pixels, start = [], 0
+        for curve in curves:
+            pixels.append(fixed[start:start + len(curve)])
+            start += len(curve)
         return ((slice(top, bottom), slice(left, right)),
-                np.zeros((bottom - top, right - left), np.uint8), fixed - corner)
+                np.zeros((bottom - top, right - left), np.uint8), pixels)
 
     def _soften(self, mask, blur):
         sigma = blur * self.unit

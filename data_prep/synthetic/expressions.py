@@ -66,18 +66,23 @@ _VARIANTS = {
 }
 
 
-def sample_expression(rng, expression):
+# Lowest apex intensity of a sequence.
+WEAKEST_APEX = 0.5
+STUDIO_WEAKEST_APEX = 0.85
+
+
+def sample_expression(rng, expression, weakest=WEAKEST_APEX):
     """Draw an apex: {AU: (left, right)}, intensities in 0..1 (0.2 is FACS A, 1 is FACS E).
 
     `expression` is one of EXPRESSIONS; left is the image's left. The apex intensity is drawn
-    between 0.5 and 1 for the whole face, so a weak smile moves the mouth's corners less than
+    between `weakest` and 1 for the whole face, so a weak smile moves the mouth's corners less than
     they differ between two subjects at rest; the shape of the change still tells what it is.
     """
     if expression == "neutral":
         return {}
     variants = _VARIANTS[expression]
     variant = variants[int(rng.integers(len(variants)))]
-    apex = rng.uniform(0.5, 1.0)
+    apex = rng.uniform(weakest, 1.0)
     one_sided = variant.get("one_sided", False)
     strong_side = int(rng.integers(2))
     action_units = {}

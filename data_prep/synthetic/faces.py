@@ -21,6 +21,8 @@ __all__ = ["FaceRenderer", "Identity", "Rendering", "Setting"]
 
 _LUMINANCE = np.array([0.114, 0.587, 0.299], np.float32)
 _CIRCLE = np.stack([np.cos(np.arange(0, 6.2, 0.7)), np.sin(np.arange(0, 6.2, 0.7))], 1)
+_NOSTRILS = [spline(np.array([[-0.07, 0.01], [0, -0.03], [0.07, -0.005], [0.02, 0.03]]) * [sign, 1],
+                    3, closed=True) for sign in (-1, 1)]
 
 
 @dataclass
@@ -49,6 +51,7 @@ class FaceRenderer:
         self.canvas = Canvas(self.unit, (-1.65, 1.65), (-2.1, 2.62))
         self._prepare_skin()
         self._prepare_hair()
+        self._prepare_glasses()
         self._prepare_setting()
 
     def in_setting(self, setting):
@@ -60,14 +63,15 @@ class FaceRenderer:
 
     def render(self, intensities, rng):
         """The Rendering of action units {AU: (left, right)}; `rng` moves the head a little."""
-        shape = face_shape(self.identity, intensities)
-        picture, alpha, lips = self._paint(shape)
-        self._light(picture, shape, lips)
-        self._draw_highlights(picture)
-        self._draw_glasses(picture)
+        # A sequence rests at neutral before the onset and at the apex after it.
+        if intensities != self.drawn_intensities:
+            shape = face_shape(self.identity, intensities)
+            self.drawn = self._draw(shape), landmarks_68(shape)
+            self.drawn_intensities = intensities
+        layers, points = self.drawn
         jitter = self._jitter(rng)
-        image = self._photograph(picture, alpha, jitter, rng)
-        landmarks = self._project(landmarks_68(shape), jitter)
+        image = self._photograph(layers, jitter, rng)
+        landmarks = self._project(points, jitter)
         return Rendering(image, five_points(landmarks), landmarks)
 
     # What does not change within a sequence.
@@ -76,6 +80,8 @@ class FaceRenderer:
         self._prepare_light()
         self._prepare_pose()
         self._prepare_background()
+        self._prepare_eyes()
+        self.drawn_intensities = None
 
     def _colour(self, bgr):
         """C x 1 x 1 of a BGR triple in 0..1."""
@@ -106,7 +112,7 @@ class FaceRenderer:
         self.skin = skin.astype(np.float32)
         for _ in range(int(rng.integers(0, 3))):
             mole = np.array([rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 1.6)])
-            self._blend(self.skin, canvas.polygon(mole + 0.02 * _CIRCLE, 0.01),
+            self._blend(self.skin, canvas.polygon(mole + 0.02 * _CIRCLE, blur=0.01),
                         0.5 * self.skin_colour)
         self.grain = np.clip(0.8 + 0.25 * noise_texture(rng, canvas.shape, 0.014 * unit), 0, 1)
         self.pores = 0.0012 * noise_texture(rng, canvas.shape, 0.014 * unit)
@@ -125,10 +131,10 @@ class FaceRenderer:
         self.undrawn_alpha = np.zeros(canvas.shape, np.float32)
         front, back = hair_outlines(identity, rng)
         if back is not None:
-            self._cover(self.undrawn_alpha, canvas.polygon(back, 0.03))
+            self._cover(self.undrawn_alpha, canvas.polygon(back, blur=0.03))
             self.undrawn[:] = 0.6 * self.hair
         if front is not None:
-            self.front_hair = canvas.polygon(front, 0.018)
+            self.front_hair = canvas.polygon(front, blur=0.018)
             self._cover(self.undrawn_alpha, self.front_hair)
             # The soft rim of the hair lies over hair, not over skin: no halo.
             rows, columns = self.front_hair[0]
@@ -136,9 +142,22 @@ class FaceRenderer:
             self.undrawn[:, rows, columns][:, visible] = self.hair[:, rows, columns][:, visible]
         if not identity.hair_covers_ears:
             for side in (LEFT, RIGHT):
-                ear = canvas.polygon(ear_outline(identity, side), 0.015)
+                ear = canvas.polygon(ear_outline(identity, side), blur=0.015)
                 self._blend(self.undrawn, ear, self.skin[:, *ear[0]] * 0.86)
                 self._cover(self.undrawn_alpha, ear)
+
+    def _prepare_glasses(self):
+        identity, canvas = self.identity, self.canvas
+        self.glasses = None
+        if identity.glasses != "none":
+            rims, nose_bridge, temples = glasses_curves(identity)
+            clear = np.ones(canvas.shape, np.float32)
+            for curves in (rims, nose_bridge, temples):
+                region, weight = canvas.stroke(*curves, width=0.035, blur=0.006)
+                clear[region] *= 1 - weight * np.float32(identity.glasses_darkness)
+            left, top, width, height = cv2.boundingRect((clear < 1).astype(np.uint8))
+            region = slice(top, top + height), slice(left, left + width)
+            self.glasses = region, 1 - clear[region]
 
     def _prepare_light(self):
         identity, canvas, setting = self.identity, self.canvas, self.setting
@@ -242,7 +261,7 @@ class FaceRenderer:
             1 + 0.08 * noise_texture(rng, body.shape, 0.12 * unit, stretch=3)) * np.clip(
                 1 + 0.2 * x * np.sign(self.light[0]), 0.6, 1.3)
         for outline, colour in ((neck, self.skin_colour * neck_light), (throat, cloth)):
-            region, mask = body.polygon(outline, 0.02)
+            region, mask = body.polygon(outline, blur=0.02)
             self._blend(self.background, (region, mask), colour[:, *region])
         blur = setting.blur * self.height / 240
         self.background = np.stack([cv2.GaussianBlur(plane, (0, 0), blur)
@@ -250,7 +269,33 @@ class FaceRenderer:
         # One field of grain a sequence; each frame takes another part of it.
         self.noise = np.float32(255 * setting.noise) * rng.standard_normal(
             (self.channels, self.height + 16, self.width + 16), dtype=np.float32)
-        self.developed_background = self._develop(self.background)
+        self.developed_background = [self._develop(plane) for plane in self.background]
+
+    def _prepare_eyes(self):
+        """`eyeballs`: both as if there were no lids; `highlights`: the light reflected in them."""
+        identity, canvas = self.identity, self.canvas
+        gaze_x, gaze_y = self.setting.gaze
+        rows = slice(*np.searchsorted(canvas.y, (-0.5, 0.5)))
+        x, y = canvas.x[None, :], canvas.y[rows, None]
+        # The right eye is the left one moved: both look the same way.
+        x = np.where(x < 0, x + np.float32(identity.eye_x), x - np.float32(identity.eye_x))
+        radius = np.sqrt((x - np.float32(gaze_x)) ** 2
+                         + (y - np.float32(0.012 - 0.3 * identity.eye_slant + gaze_y)) ** 2)
+
+        def disc(size):
+            return np.clip((size - radius) * (self.unit / 1.2) + 0.5, 0, 1)
+
+        iris_radius = identity.iris_radius
+        eye = self._colour((0.70, 0.71, 0.74)) * (1 - 0.9 * np.clip(radius - 0.14, 0, 0.12))
+        iris = self._colour(identity.iris_colour) * (0.75 + 0.5 * radius / iris_radius)
+        eye += disc(iris_radius) * (iris * 0.55 - eye)
+        eye += disc(iris_radius * 0.85) * (iris - eye)
+        eye += disc(iris_radius * 0.42) * (0.02 - eye)
+        self.eyeballs = np.zeros((self.channels, *canvas.shape), np.float32)
+        self.eyeballs[:, rows] = eye
+        spot = np.array([gaze_x + 0.03 * np.sign(self.light[0]), gaze_y - 0.025])
+        self.highlights = canvas.polygon(*(
+            spot + [sign * identity.eye_x, 0] + 0.02 * _CIRCLE for sign in (-1, 1)), blur=0.006)
 
     # One frame.
 
@@ -266,63 +311,64 @@ class FaceRenderer:
         region, weight = mask
         np.maximum(alpha[region], weight, out=alpha[region])
 
+    def _draw(self, shape):
+        """The lit face's layers (each H x W): its colours times its opacity, and the opacity."""
+        picture, alpha, lips = self._paint(shape)
+        self._light(picture, shape, lips)
+        self._blend(picture, self.highlights, 0.9, 0.8)
+        if self.glasses:
+            self._blend(picture, self.glasses, self._colour((0.12, 0.12, 0.14)) * (
+                1.6 - self.identity.glasses_darkness))
+        picture *= alpha
+        blur = self.setting.blur * self.height / 240
+        size = 2 * int(np.ceil(2 * blur)) + 1
+        return [cv2.GaussianBlur(layer, (size, size), blur) for layer in (*picture, alpha)]
+
     def _paint(self, shape):
         """The unlit picture, its opacity (H x W) and the masks of the two lips."""
         canvas = self.canvas
         picture, alpha = self.undrawn.copy(), self.undrawn_alpha.copy()
-        face = canvas.polygon(shape.outline, 0.012)
+        face = canvas.polygon(shape.outline, blur=0.012)
         self._blend(picture, face, self.skin[:, *face[0]])
         self._cover(alpha, face)
         self._paint_beard(picture, shape)
-        for side in (LEFT, RIGHT):
-            self._paint_brow(picture, shape.brow_polygon[side])
-            self._paint_eye(picture, shape, side)
+        self._paint_brows(picture, shape)
+        self._paint_eyes(picture, shape)
         self._paint_nostrils(picture, shape)
         lips = self._paint_mouth(picture, shape)
         if self.front_hair is not None:
             self._blend(picture, self.front_hair, self.hair[:, *self.front_hair[0]])
         return picture, alpha, lips
 
-    def _paint_brow(self, picture, polygon):
-        region, weight = self.canvas.polygon(polygon, 0.022)
+    def _paint_brows(self, picture, shape):
+        region, weight = self.canvas.polygon(*shape.brow_polygon, blur=0.022)
         self._blend(picture, (region, weight * self.grain[region]), self._colour(
             self.identity.brow_colour), self.identity.brow_density)
 
-    def _paint_eye(self, picture, shape, side):
-        identity, canvas = self.identity, self.canvas
-        upper, lower = spline(shape.upper_lid[side], 3), spline(shape.lower_lid[side], 3)
-        region, opening = canvas.polygon(np.concatenate([upper, lower[::-1]]), 0.006)
-        y, x = canvas.y[region[0]][:, None], canvas.x[region[1]][None, :]
-        eye_x = (-1, 1)[side] * identity.eye_x + self.setting.gaze[0]
-        eye_y = 0.012 - 0.3 * identity.eye_slant + self.setting.gaze[1]
-        radius = np.sqrt((x - np.float32(eye_x)) ** 2 + (y - np.float32(eye_y)) ** 2)
-
-        def disc(size):
-            return np.clip((size - radius) * (self.unit / 1.2) + 0.5, 0, 1)
-
-        iris_radius = identity.iris_radius
-        eye = self._colour((0.70, 0.71, 0.74)) * (1 - 0.9 * np.clip(radius - 0.14, 0, 0.12))
-        iris = self._colour(identity.iris_colour) * (0.75 + 0.5 * radius / iris_radius)
-        eye += disc(iris_radius) * (iris * 0.55 - eye)
-        eye += disc(iris_radius * 0.85) * (iris - eye)
-        eye += disc(iris_radius * 0.42) * (0.02 - eye)
-        lid_y = np.interp(x[0] * (-1, 1)[side], np.abs(upper[:, 0]), upper[:, 1]).astype(
-            np.float32)
-        eye *= 1 - 0.5 * np.exp(np.minimum(lid_y - y, 0) / np.float32(0.035))
-        self._blend(picture, (region, opening), eye)
+    def _paint_eyes(self, picture, shape):
+        canvas = self.canvas
+        upper = [spline(lid, 3) for lid in shape.upper_lid]
+        lower = [spline(lid, 3) for lid in shape.lower_lid]
+        region, opening = canvas.polygon(*(
+            np.concatenate([lid, lid_low[::-1]]) for lid, lid_low in zip(upper, lower)),
+            blur=0.006)
+        rows, columns = region
+        both = np.concatenate([upper[LEFT][::-1], upper[RIGHT]])
+        lid_y = np.interp(canvas.x[columns], both[:, 0], both[:, 1]).astype(np.float32)
+        shadow = np.exp(np.minimum(lid_y - canvas.y[rows, None], 0) * np.float32(1 / 0.035))
+        self._blend(picture, (region, opening), self.eyeballs[:, rows, columns] * (
+            1 - np.float32(0.5) * shadow))
         lash = np.minimum(self.hair_colour * 0.4, self.skin_colour * 0.3)
-        self._blend(picture, canvas.stroke(upper, 0.028, 0.008), lash, 0.85)
-        self._blend(picture, canvas.stroke(lower, 0.018, 0.012), self.skin_colour * 0.5, 0.5)
+        self._blend(picture, canvas.stroke(*upper, width=0.028, blur=0.008), lash, 0.85)
+        self._blend(picture, canvas.stroke(*lower, width=0.018, blur=0.012),
+                    self.skin_colour * 0.5, 0.5)
 
     def _paint_nostrils(self, picture, shape):
         base = shape.nose_base
-        for wing, inner in ((0, 1), (4, 3)):
-            x, y = 0.45 * base[wing] + 0.55 * base[inner] - [0, 0.04]
-            sign = np.sign(x)
-            nostril = np.array([[x - 0.07 * sign, y + 0.01], [x, y - 0.03],
-                                [x + 0.07 * sign, y - 0.005], [x + 0.02 * sign, y + 0.03]])
-            self._blend(picture, self.canvas.polygon(spline(nostril, 3, closed=True), 0.016),
-                        0.18 * self.skin_colour, 0.85)
+        centres = 0.45 * base[[0, 4]] + 0.55 * base[[1, 3]] - [0, 0.04]
+        self._blend(picture, self.canvas.polygon(
+            *(centre + nostril for centre, nostril in zip(centres, _NOSTRILS)), blur=0.016),
+            0.18 * self.skin_colour, 0.85)
 
     def _paint_mouth(self, picture, shape):
         identity, canvas = self.identity, self.canvas
@@ -331,16 +377,16 @@ class FaceRenderer:
                                            shape.outer_lip[1]))
         lip = self._colour(np.clip(identity.lip_shade * np.array([0.85, 0.82, 1.12])
                                    * identity.skin_colour, 0.03, 0.95))
-        upper = canvas.polygon(np.concatenate([outer_up, inner_up[::-1]]), 0.014)
-        lower = canvas.polygon(np.concatenate([inner_low, outer_low[::-1]]), 0.014)
+        upper = canvas.polygon(np.concatenate([outer_up, inner_up[::-1]]), blur=0.014)
+        lower = canvas.polygon(np.concatenate([inner_low, outer_low[::-1]]), blur=0.014)
         self._blend(picture, upper, lip * 0.86)
         self._blend(picture, lower, lip)
         gap = float((inner_low[:, 1] - inner_up[:, 1]).max())
         if gap > 0.015:
-            opening = canvas.polygon(np.concatenate([inner_up, inner_low[::-1]]), 0.008)
+            opening = canvas.polygon(np.concatenate([inner_up, inner_low[::-1]]), blur=0.008)
             self._blend(picture, opening, self._inside_mouth(opening[0], inner_up, inner_low))
         else:
-            self._blend(picture, canvas.stroke(inner_up, 0.026, 0.012), lip * 0.35, 0.9)
+            self._blend(picture, canvas.stroke(inner_up, width=0.026, blur=0.012), lip * 0.35, 0.9)
         return upper, lower
 
     def _inside_mouth(self, region, inner_up, inner_low):
@@ -348,7 +394,7 @@ class FaceRenderer:
         canvas = self.canvas
         y, x = canvas.y[region[0]][:, None], canvas.x[region[1]][None, :]
         lip_y = np.interp(x[0], inner_up[:, 0], inner_up[:, 1]).astype(np.float32)
-        teeth_end = min(float(np.median(lip_y)) + 0.14, self.identity.mouth_y + 0.06)
+        teeth_end = min(float(np.sort(lip_y)[len(lip_y) // 2]) + 0.14, self.identity.mouth_y + 0.06)
         teeth = np.clip((teeth_end - y) / 0.02, 0, 1) * np.clip(1.15 - (x / 0.42) ** 4, 0, 1)
         teeth *= 0.92 + 0.08 * np.cos(x * (2 * np.pi / 0.11))
         tooth = self._colour((0.66, 0.72, 0.76)) * np.clip(0.6 + (y - lip_y) / 0.08, 0.6, 1)
@@ -368,7 +414,7 @@ class FaceRenderer:
             cheek = np.array([[0.88, 0.5], [0.80, 0.85], [0.5, low], [0.2, 0.93], [-0.2, 0.93],
                               [-0.5, low], [-0.80, 0.85], [-0.88, 0.5]])
             region, weight = canvas.polygon(
-                np.concatenate([shape.jaw[1:16] * [1.0, 1.01], spline(cheek, 4)]), 0.07)
+                np.concatenate([shape.jaw[1:16] * [1.0, 1.01], spline(cheek, 4)]), blur=0.07)
             if identity.beard:
                 weight = weight * self.grain[region]
             self._blend(picture, (region, weight), self.hair_colour,
@@ -377,7 +423,8 @@ class FaceRenderer:
             lip = shape.outer_lip[0][2:11]
             nose_y = shape.nose_base[2, 1] + 0.03
             top = np.stack([lip[:, 0] * 1.12, np.maximum(lip[:, 1] - 0.13, nose_y)], 1)
-            region, weight = canvas.polygon(np.concatenate([lip + [0, 0.02], top[::-1]]), 0.025)
+            region, weight = canvas.polygon(np.concatenate([lip + [0, 0.02], top[::-1]]),
+                                            blur=0.025)
             self._blend(picture, (region, weight * self.grain[region]), self.hair_colour,
                         0.85 * identity.moustache)
 
@@ -385,16 +432,19 @@ class FaceRenderer:
         """Light the picture in place by the relief of the face."""
         canvas, setting, unit = self.canvas, self.setting, self.unit
         bumps = shape.bumps
-        across = np.exp(-0.5 * ((canvas.x - bumps[:, 0:1]) / bumps[:, 2:3]) ** 2)
-        down = np.exp(-0.5 * ((canvas.y[:, None] - bumps[:, 1]) / bumps[:, 3]) ** 2)
+        # Exponents end at -20: products of what lies beyond take ten times as long (denormals).
+        across = np.exp(np.maximum(
+            -0.5 * ((canvas.x - bumps[:, 0:1]) / bumps[:, 2:3]) ** 2, -20))
+        down = np.exp(np.maximum(
+            -0.5 * ((canvas.y[:, None] - bumps[:, 1]) / bumps[:, 3]) ** 2, -20))
         # Not numpy's product: its threads would compete with the other workers.
         relief = cv2.gemm(down * bumps[:, 4], across, 1, self.skull, 1)
         for region, weight in lips:
             relief[region] += 0.035 * cv2.GaussianBlur(weight, (0, 0), 0.03 * unit)
-        for side in (LEFT, RIGHT):
-            region, weight = canvas.polygon(
-                np.concatenate([shape.lid_fold[side], shape.upper_lid[side][::-1]]), 0.02)
-            relief[region] += 0.02 * weight
+        region, weight = canvas.polygon(*(
+            np.concatenate([fold, lid[::-1]]) for fold, lid in zip(shape.lid_fold,
+                                                                   shape.upper_lid)), blur=0.02)
+        relief[region] += 0.02 * weight
         crease = canvas.creases(shape.creases, 0.018)
         relief -= 0.045 * crease
         slope_x = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=3, scale=unit / 8)
@@ -414,47 +464,33 @@ class FaceRenderer:
         gloss *= gloss * gloss
         picture += (0.10 * setting.key_light) * gloss
 
-    def _draw_highlights(self, picture):
-        gaze = self.setting.gaze
-        for side in (LEFT, RIGHT):
-            spot = np.array([(-1, 1)[side] * self.identity.eye_x + gaze[0]
-                             + 0.03 * np.sign(self.light[0]), gaze[1] - 0.025])
-            self._blend(picture, self.canvas.polygon(spot + 0.02 * _CIRCLE, 0.006), 0.9, 0.8)
-
-    def _draw_glasses(self, picture):
-        identity = self.identity
-        if identity.glasses == "none":
-            return
-        frame = self._colour((0.12, 0.12, 0.14)) * (1.6 - identity.glasses_darkness)
-        for curve in glasses_curves(identity):
-            self._blend(picture, self.canvas.stroke(curve, 0.035, 0.006), frame,
-                        identity.glasses_darkness)
-
-    def _photograph(self, picture, alpha, jitter, rng):
-        """The uint8 image of the lit picture: pose, focus, exposure, noise."""
-        setting, canvas = self.setting, self.canvas
-        blur = setting.blur * self.height / 240
-        size = 2 * int(np.ceil(2 * blur)) + 1
-        layers = cv2.merge([*(picture * alpha), alpha])
-        layers = cv2.GaussianBlur(layers, (size, size), blur)
+    def _photograph(self, layers, jitter, rng):
+        """The uint8 image of `_draw`'s layers: pose, exposure, noise."""
         (a, b, c), (d, e, f) = (jitter * self.unit).tolist()
-        left, top = (canvas.origin * self.unit).tolist()
+        left, top = (self.canvas.origin * self.unit).tolist()
         map_x = a * self.map_x + (b * self.map_y + (c - left))
         map_y = d * self.map_x + (e * self.map_y + (f - top))
-        *head, opacity = cv2.split(cv2.remap(layers, map_x, map_y, cv2.INTER_LINEAR))
+        # One by one: remap takes longer for two channels than twice for one.
+        *head, opacity = (cv2.remap(layer, map_x, map_y, cv2.INTER_LINEAR) for layer in layers)
         rows, columns = self.window
-        seen = self.background[:, rows, columns] * (1 - opacity)
-        seen += np.stack(head)
-        down, right = rng.integers(0, 17, 2)
-        image = self.developed_background + self.noise[
-            :, down:down + self.height, right:right + self.width]
-        image[:, rows, columns] += (self._develop(seen)
-                                    - self.developed_background[:, rows, columns])
-        image = np.clip(image, 0, 255).astype(np.uint8)
-        return cv2.merge(list(image)) if self.channels == 3 else image[0]
+        down, right = (int(offset) for offset in rng.integers(0, 17, 2))
+        noise = self.noise[:, down:down + self.height, right:right + self.width]
+        clear = 1 - opacity
+        planes = []
+        for light, background, developed, grain in zip(
+                head, self.background, self.developed_background, noise):
+            light += background[rows, columns] * clear
+            plane = cv2.add(developed, grain, dtype=cv2.CV_8U)
+            plane[rows, columns] = cv2.add(self._develop(light), grain[rows, columns],
+                                           dtype=cv2.CV_8U)
+            planes.append(plane)
+        return cv2.merge(planes) if self.channels == 3 else planes[0]
 
     def _develop(self, light):
-        """Pixel values (0..255, float32) of the light that falls on the film."""
-        curve = cv2.pow(light.reshape(-1, light.shape[-1]) * self.exposure, self.setting.gamma)
+        """Pixel values (0..255, float32) of the light (H x W) that falls on the film."""
+        # (e L)^g = e^g L^g: the exposure joins the scale, one pass less.
         veil = 90 * self.setting.veil
-        return veil + (255 - veil) * curve.reshape(light.shape)
+        curve = cv2.pow(light, self.setting.gamma)
+        curve *= (255 - veil) * self.exposure ** self.setting.gamma
+        curve += veil
+        return curve

@@ -6,7 +6,7 @@ Lengths are in face units: the distance between the eyes' centres of an average 
 in a small database.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -197,4 +197,12 @@ class Setting:
             shadow=float(rng.uniform(0.2, 0.4)) if rng.random() < 0.35 else 0.0,
             blur=float(rng.uniform(0.2, 0.6)), noise=float(rng.uniform(0.006, 0.018)),
             gaze=tuple(rng.normal(0, (0.035, 0.012))), texture_seed=int(rng.integers(2**31)),
+        )
+
+    def in_a_studio(self):
+        """The same sequence with the head nearly frontal and in even light."""
+        return replace(
+            self, yaw=0.3 * self.yaw, pitch=0.3 * self.pitch, roll=0.5 * self.roll,
+            light_azimuth=0.25 * self.light_azimuth, light_elevation=0.5, key_light=0.6,
+            ambient=0.67, uneven_light=0.05, exposure=1.0, gamma=1.0, veil=0.0, shadow=0.0,
         )
