@@ -20,6 +20,13 @@ def command(*words):
     return ended.stdout
 
 
+@pytest.fixture(scope="module", autouse=True)
+def folds_elsewhere(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GCNET_FOLDS", str(tmp_path_factory.mktemp("folds")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, bvlc):
     """A run of S1R1 on a small synthetic CK+, two iterations of fold 0."""

@@ -47,6 +47,39 @@ def test_named_prefix_is_used_and_checked(tmp_path, monkeypatch):
         engine.find("bvlc")
 
 
+def test_a_relative_prefix_is_of_the_users_folder(tmp_path, monkeypatch):
+    fake_prefix(tmp_path / "caffe")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BVLC_CAFFE", "caffe")
+    assert engine.find().python == str(tmp_path / "caffe" / "bin" / "python3")
+
+
+def test_a_log_level_that_is_none_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("BVLC_CAFFE", str(fake_prefix(tmp_path / "caffe")))
+    monkeypatch.setenv("GLOG_minloglevel", "x")
+    assert engine.run_caffe() == 1
+    assert capsys.readouterr().err.startswith("error: GLOG_minloglevel=x: give 0")
+
+
+@pytest.mark.parametrize(
+    "old, new, told",
+    [
+        ("net:", "nte:", "the text has 0 fields net,"),
+        ("max_iter:", "max_itre:", "the text has 0 fields max_iter,"),
+        ("net:", "= net:", "prototxt line [0-9]+: unexpected '='"),
+    ],
+)
+def test_a_solver_that_is_wrong_is_told_with_its_path(tmp_path, old, new, told):
+    for path in runs.PROTOTXT.glob("*cnn.prototxt"):
+        (tmp_path / path.name).write_text(path.read_text())
+    solver = tmp_path / "solver_cnn.prototxt"
+    text = solver.read_text()
+    assert f"\n{old}" in text
+    solver.write_text(text.replace(f"\n{old}", f"\n{new}"))
+    with pytest.raises(InputError, match=f"^{solver}: {told}"):
+        runs.settings("cnn", 7, None, 1, __file__, 0, 1, "bvlc", [], tmp_path)
+
+
 def test_without_caffe_the_remedy_is_told(monkeypatch):
     monkeypatch.delenv("BVLC_CAFFE", raising=False)
     monkeypatch.setattr(engine, "_is_prefix", lambda prefix: False)

@@ -5,8 +5,10 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,7 +52,9 @@ def index(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def surroundings(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "LMDBS", tmp_path_factory.mktemp("lmdbs"))
+        folds = tmp_path_factory.mktemp("lmdbs")
+        patch.setattr(runs, "LMDBS", folds)
+        patch.setenv("GCNET_FOLDS", str(folds))  # of the commands
         patch.setenv("OPENBLAS_NUM_THREADS", "1")  # more only wait for each other on tiny nets
         yield
 
@@ -201,6 +205,43 @@ def test_weights_are_taken_by_name_and_checked(unbroken, index, nets, tmp_path, 
     empty.touch()
     with pytest.raises(InputError, match=r"empty.caffemodel: is empty \(0 bytes\)"):
         tiny.train(tmp_path / "empty", index, "cnn", nets, weights=[empty])
+    assert not (tmp_path / "eight").exists() and not (tmp_path / "empty").exists()
+
+
+@pytest.mark.parametrize(
+    "classes, part, told",
+    [
+        (8, 1, r"layer classifier/fc2 is 7x16 \+ 7, expected 8x16 \+ 8; it is a caffemodel of .*"),
+        (7, 0.5, "truncated or no NetParameter file; train or copy it again"),
+    ],
+)
+def test_the_command_tells_wrong_weights_in_one_line(
+    unbroken, index, nets, tmp_path, classes, part, told
+):
+    model = tmp_path / "given.caffemodel"
+    content = unbroken.final_caffemodel(0).read_bytes()
+    model.write_bytes(content[: int(part * len(content))])
+    done = subprocess.run(
+        [sys.executable, engine.ROOT / "python" / "train_folds.py", "--index", index, "--net", "cnn",
+         "--folds", "0", "--classes", str(classes), "--copies", "0", "--max-iter", "1",
+         "--prototxt", nets, "--weights", model, "--run", tmp_path / "run"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(f"error: {re.escape(str(model))}: {told}\n", done.stderr)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_start_in_a_new_folder_meanwhile_is_seen(index, nets, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def other_start(run, caffe, fold, description):
+        runs.save(replace(run, settings=replace(run.settings, seed=99)))
+
+    monkeypatch.setattr(training, "_check_start", other_start)
+    with pytest.raises(InputError, match="seed 99, now 1"):
+        tiny.train(folder, index, "cnn", nets)
+    assert not (folder / "fold0").exists()
 
 
 def test_weights_of_which_nothing_matches_are_an_error(index, nets, tmp_path):
@@ -215,6 +256,7 @@ def test_weights_of_which_nothing_matches_are_an_error(index, nets, tmp_path):
     subprocess.run([caffe.python, "-c", code], env=caffe.environment(2), check=True)
     with pytest.raises(InputError, match="has no layer of this net; it holds .*foreign"):
         tiny.train(tmp_path / "run", index, "cnn", nets, weights=[model])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_no_number_ends_the_training(index, tmp_path):

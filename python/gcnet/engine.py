@@ -86,9 +86,10 @@ def find(name=None):
 def _bvlc():
     named = os.environ.get("BVLC_CAFFE")
     if named:
-        if not _is_prefix(Path(named)):
+        prefix = Path(named).resolve()  # Caffe runs in ROOT, not where the user is
+        if not _is_prefix(prefix):
             raise InputError(f"BVLC_CAFFE={named}: no bin/caffe and bin/python3 there")
-        return _in_prefix(Path(named))
+        return _in_prefix(prefix)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if _is_prefix(cache / "gcnet" / "bvlc-caffe"):
         return _in_prefix(cache / "gcnet" / "bvlc-caffe")
@@ -121,6 +122,8 @@ TITLES = {"bvlc": "BVLC Caffe 1.0"}
 def run_caffe():
     """The console script `caffe`: the engine's own `caffe` with the same arguments."""
     engine = find()
-    log_level = int(os.environ.get("GLOG_minloglevel", 0))
+    log_level = os.environ.get("GLOG_minloglevel", "0")
+    if log_level not in ("0", "1", "2", "3"):
+        raise InputError(f"GLOG_minloglevel={log_level}: give 0 (all), 1, 2 (errors) or 3")
     environment = {**engine.environment(log_level), "GLOG_logtostderr": "1"}
     os.execve(engine.caffe, [engine.caffe, *sys.argv[1:]], environment)

@@ -128,6 +128,15 @@ def values(text, path, layer=None, phase=None):
     return [value for scope in scopes for value in _values(scope, path)]
 
 
+def value(text, path, layer=None, phase=None):
+    """The one value at a path, as text without quotes. Raises InputError unless there is one."""
+    found = values(text, path, layer, phase)
+    if len(found) != 1:
+        where = f"layer {layer}" if layer else "the text"
+        raise InputError(f"{where} has {len(found)} fields {path}, expected one value")
+    return found[0]
+
+
 def layer_names(text):
     """The names of all layers, in the order of the text."""
     return [name for layer in _at(parse(text), "layer") for name in _values(layer.value, "name")]

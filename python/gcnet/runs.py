@@ -10,12 +10,16 @@
 `fold<k>/finished.json`                 there when the fold has been trained to its last iteration
 `results.json`, `report.html`, ...      what gcnet.evaluation makes of it
 ======================================  =======================================================
+
+The folds' LMDBs are shared by the runs and stand outside of their folders, in data/folds or in the
+folder that the environment variable GCNET_FOLDS names.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import json
+import os
 import subprocess
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -29,7 +33,7 @@ from gcnet.protocol import CLASSES, NEUTRAL
 
 RUNS = ROOT / "runs"
 PROTOTXT = ROOT / "prototxt"
-LMDBS = ROOT / "data" / "folds"
+LMDBS = Path(os.environ.get("GCNET_FOLDS") or ROOT / "data" / "folds").absolute()
 
 NETS = {
     "cnn": "CNN",
@@ -99,11 +103,13 @@ def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights
 
     Raises InputError for an index or weights file that is not there, or an unknown net.
     """
-    texts = source_texts(net, folder)
+    paths, texts = source_paths(net, folder), source_texts(net, folder)
     if max_iter is None:
-        max_iter = int(prototxt.values(texts["solver"], "max_iter")[0])
+        with _naming(paths["solver"]):
+            max_iter = int(prototxt.value(texts["solver"], "max_iter"))
     if batch is None:
-        batch = int(prototxt.values(texts["net"], "data_param.batch_size", "data", "TRAIN")[0])
+        with _naming(paths["net"]):
+            batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
     for name, value, least in (
         ("max-iter", max_iter, 1), ("batch", batch, 1), ("copies", copies, 0), ("seed", seed, 0)
     ):  # fmt: skip
@@ -130,21 +136,45 @@ def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights
     )
 
 
-def source_texts(net, folder):
-    """{"solver", "net", "deploy": text} of a net, from a folder laid out as prototxt/.
+@contextlib.contextmanager
+def _naming(path):
+    """Put `path` before what is wrong with a text or a number in it."""
+    try:
+        yield
+    except (InputError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def source_paths(net, folder):
+    """{"solver", "net", "deploy": Path} of a net, in a folder laid out as prototxt/.
 
     The solver's `net:` says which net file it is, and `deploy_<that>` stands beside it.
+    Raises InputError if a file is not there or the solver is not readable.
     """
+    solver = _existing(Path(folder) / f"solver_{net}.prototxt")
+    with _naming(solver):
+        net_file = Path(prototxt.value(solver.read_text(encoding="utf-8"), "net")).name
+    return {
+        "solver": solver,
+        "net": _existing(Path(folder) / net_file),
+        "deploy": _existing(Path(folder) / f"deploy_{net_file}"),
+    }
 
-    def read(name):
-        path = Path(folder) / name
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; choose a net of {', '.join(NETS)}")
-        return path.read_text(encoding="utf-8")
 
-    solver = read(f"solver_{net}.prototxt")
-    net_file = Path(prototxt.values(solver, "net")[0]).name
-    return {"solver": solver, "net": read(net_file), "deploy": read(f"deploy_{net_file}")}
+def _existing(path):
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; choose a net of {', '.join(NETS)}")
+    return path
+
+
+def source_texts(net, folder):
+    """{"solver", "net", "deploy": text} of a net; raises InputError naming a file that is wrong."""
+    texts = {}
+    for name, path in source_paths(net, folder).items():
+        with _naming(path):
+            texts[name] = path.read_text(encoding="utf-8")
+            prototxt.parse(texts[name])
+    return texts
 
 
 @dataclass(frozen=True)
@@ -297,7 +327,15 @@ def build_lmdbs(run, fold):
 def check_same_faces(run, fold, description):
     """Raise InputError if a fold was started with other LMDBs than `description` tells of."""
     recorded = run.fold_folder(fold) / "fold.json"
-    if recorded.exists() and json.loads(recorded.read_text())["inputs"] != description["inputs"]:
+    if not recorded.exists():
+        return
+    try:
+        inputs = json.loads(recorded.read_text(encoding="utf-8"))["inputs"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{recorded}: not readable ({error}); copy it from {run.lmdb_folder(fold)}"
+        ) from None
+    if inputs != description["inputs"]:
         raise InputError(
             f"{recorded}: the faces of {run.settings.index} have changed since this fold was "
             "started; restore them or train another run"
@@ -315,29 +353,46 @@ def render(run, fold, test_samples):
       a stop loses a tenth at most.
     - `display`: a hundred in a run and never rarer than the solver file says, for the curves.
     """
-    texts = source_texts(run.settings.net, ROOT / run.settings.prototxt)
-    expressions = sum(name != NEUTRAL for name in run.class_names)
-    net, solver, deploy = texts["net"], texts["solver"], texts["deploy"]
-    lmdb, folder = run.lmdb_folder(fold), run.fold_folder(fold)
+    folder = ROOT / run.settings.prototxt
+    paths, texts = source_paths(run.settings.net, folder), source_texts(run.settings.net, folder)
+    with _naming(paths["net"]):
+        net = _rendered_net(run, fold, texts["net"])
+        batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
+    with _naming(paths["solver"]):
+        solver = _rendered_solver(run, fold, texts["solver"], -(-test_samples // batch))
+    with _naming(paths["deploy"]):
+        deploy = _with_classes(run, texts["deploy"])
+    return {"net": net, "solver": solver, "deploy": deploy}
 
+
+def _with_classes(run, text):
+    path = "inner_product_param.num_output"
+    return prototxt.set_value(text, path, run.settings.classes, "classifier/fc2")
+
+
+def _rendered_net(run, fold, net):
+    lmdb = run.lmdb_folder(fold)
     for phase, part in (("TRAIN", "train"), ("TEST", "test")):
         net = prototxt.set_value(net, "data_param.source", portable(lmdb / part), "data", phase)
     net = prototxt.set_value(net, "data_param.batch_size", run.settings.batch, "data", "TRAIN")
-    classes = run.settings.classes
-    net = prototxt.set_value(net, "inner_product_param.num_output", classes, "classifier/fc2")
-    deploy = prototxt.set_value(deploy, "inner_product_param.num_output", classes, "classifier/fc2")
+    net = _with_classes(run, net)
     if "is_neutral" in prototxt.layer_names(net):
+        expressions = sum(name != NEUTRAL for name in run.class_names)
         net = prototxt.set_value(net, "power_param.shift", 1 - expressions, "is_neutral")
+    return net
+
+
+def _rendered_solver(run, fold, solver, test_iter):
+    folder = run.fold_folder(fold)
 
     def capped(name, parts):
-        longest = int(prototxt.values(solver, name)[0])
+        longest = int(prototxt.value(solver, name))
         return max(1, min(longest, run.settings.max_iter // parts))
 
-    batch = int(prototxt.values(net, "data_param.batch_size", "data", "TEST")[0])
     for name, value in {
         "net": portable(folder / "net.prototxt"),
         "max_iter": run.settings.max_iter,
-        "test_iter": -(-test_samples // batch),
+        "test_iter": test_iter,
         "test_interval": capped("test_interval", 10),
         "display": capped("display", 100),
         "snapshot": capped("snapshot", 10),
@@ -345,4 +400,4 @@ def render(run, fold, test_samples):
         "random_seed": run.settings.seed,
     }.items():
         solver = prototxt.set_value(solver, name, value)
-    return {"net": net, "solver": solver, "deploy": deploy}
+    return solver

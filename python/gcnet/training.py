@@ -19,8 +19,11 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -81,8 +84,12 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     run = runs.open_or_new(folder, settings, command, date)
     descriptions = {fold: runs.build_lmdbs(run, fold) for fold in folds}
-    runs.save(run)
+    if not (run.folder / "run.json").exists():
+        _check_start(run, caffe, folds[0], descriptions[folds[0]])
     with _locked(run) as lock, _terminate_as_interrupt():
+        # Once more, as another process may have made the run folder meanwhile.
+        run = runs.open_or_new(folder, settings, command, date)
+        runs.save(run)
         unfinished = {}
         for fold, description in descriptions.items():
             _prepare(run, fold, description)
@@ -97,6 +104,7 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
 @contextlib.contextmanager
 def _locked(run):
     """Hold the run folder; its lock also passes to Caffe, which may outlive a killed parent."""
+    run.folder.mkdir(parents=True, exist_ok=True)
     with open(run.folder / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,6 +125,14 @@ def _terminate_as_interrupt():
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _check_start(run, caffe, fold, description):
+    """Let Caffe make the net and check the weights before a run folder says that there is a run."""
+    with tempfile.TemporaryDirectory() as scratch:
+        trial = replace(run, folder=Path(scratch))
+        _prepare(trial, fold, description)
+        _starting_point(trial, caffe, fold)
 
 
 def _prepare(run, fold, description):
@@ -174,20 +190,30 @@ def _describe(fold, description):
     )
 
 
-def _arguments(run, caffe, fold):
-    """The `caffe train` of a fold, from its newest whole snapshot or else the run's weights."""
-    solver = runs.portable(run.fold_folder(fold) / "solver.prototxt")
+def _solver(run, fold):
+    return runs.portable(run.fold_folder(fold) / "solver.prototxt")
+
+
+def _starting_point(run, caffe, fold):
+    """What gcnet.starting_point says about a fold's snapshots, or without any the run's weights."""
     snapshots = [runs.portable(path) for path in run.snapshots(fold).values()]
     weights = list(run.settings.weights)
     start = ["--weights", *weights] if weights and not snapshots else []
-    found = json.loads(
-        caffe.run_module("gcnet.starting_point", solver, "--snapshots", *snapshots, *start)
+    said = caffe.run_module(
+        "gcnet.starting_point", _solver(run, fold), "--snapshots", *snapshots, *start
     )
+    return json.loads(said)
+
+
+def _arguments(run, caffe, fold):
+    """The `caffe train` of a fold, from its newest whole snapshot or else the run's weights."""
+    weights = list(run.settings.weights)
+    found = _starting_point(run, caffe, fold)
     for problem in found["broken"]:
         _say(f"fold {fold}: left out a broken snapshot ({problem})")
     for path, blobs in found["taken"].items():
         _say(f"fold {fold}: {blobs} blobs taken from {path}")
-    arguments = [caffe.caffe, "train", "-solver", solver]
+    arguments = [caffe.caffe, "train", "-solver", _solver(run, fold)]
     if found["snapshot"]:
         iteration = re.search(r"_iter_(\d+)\.", found["snapshot"])[1]
         _say(f"fold {fold}: resumes at iteration {iteration} of {run.settings.max_iter}")
