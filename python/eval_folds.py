@@ -23,7 +23,7 @@ def main():
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run folders")
     parser.add_argument("--index", help="index.csv of aligned faces that the nets do not know")
     chosen = parser.parse_args()
-    evaluation.evaluate_all(chosen.runs, chosen.index)
+    return 0 if evaluation.evaluate_all(chosen.runs, chosen.index) else 1
 
 
 if __name__ == "__main__":

@@ -92,6 +92,7 @@ def trained(bvlc, tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "LMDBS", folder / "lmdbs")
+        patch.setenv("GCNET_FOLDS", str(folder / "lmdbs"))  # of the commands
         index = tiny.write_database(folder / "tiny" / "faces")
         nets = tiny.write_prototxt(folder / "prototxt", "gcnet")
         run = tiny.train(folder / "run", index, "s1r1", nets)
@@ -167,6 +168,45 @@ def test_a_truncated_caffemodel_is_told(copied):
         evaluation.evaluate(copied)
 
 
+def test_the_command_tells_a_truncated_caffemodel_in_one_line(copied):
+    model = copied.final_caffemodel(0)
+    os.truncate(model, model.stat().st_size // 2)
+    before = (copied.folder / "results.json").read_bytes()
+    done = subprocess.run(
+        [sys.executable, engine.ROOT / "python" / "eval_folds.py", copied.folder],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = "truncated or no NetParameter file; train or copy it again"
+    assert done.stderr == f"error: {runs.portable(model)}: {told}\n"
+    assert (copied.folder / "results.json").read_bytes() == before
+
+
+def test_what_fails_before_the_report_leaves_the_old_results(copied, monkeypatch):
+    before = (copied.folder / "results.json").stat().st_mtime_ns
+
+    def fail(*arguments):
+        raise InputError("no pairs")
+
+    monkeypatch.setattr(evaluation, "_training_pairs", fail)
+    with pytest.raises(InputError, match="no pairs"):
+        evaluation.evaluate(copied)
+    assert (copied.folder / "results.json").stat().st_mtime_ns == before
+
+
+def test_mlcnn_needs_references_of_its_test_faces(trained):
+    run, _ = trained
+    with pytest.raises(InputError, match="a.png: has no reference, which .*mlcnn"):
+        evaluation._check_references(run, [{"image": "a.png", "reference": ""}])
+
+
+def test_a_damaged_fold_json_is_told(copied):
+    recorded = copied.fold_folder(0) / "fold.json"
+    recorded.write_text(recorded.read_text()[:40])
+    with pytest.raises(InputError, match="fold.json: not readable"):
+        evaluation.evaluate(copied)
+
+
 def test_a_caffemodel_of_another_number_of_classes_is_told(copied):
     deploy = copied.fold_folder(0) / "deploy.prototxt"
     path = "inner_product_param.num_output"
@@ -184,6 +224,16 @@ def test_unfinished_and_missing_folds_are_told(copied):
 
 def test_lost_lmdbs_are_built_again(trained, copied, monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "LMDBS", tmp_path / "elsewhere")
+    results, _ = evaluation.evaluate(copied)
+    assert results["confusion"] == trained[1]["confusion"]
+
+
+@pytest.mark.parametrize("size", [0, 8192])
+def test_damaged_lmdbs_are_built_again(trained, copied, monkeypatch, tmp_path, size):
+    shutil.copytree(runs.LMDBS, tmp_path / "damaged")
+    monkeypatch.setattr(runs, "LMDBS", tmp_path / "damaged")
+    for part in ("train", "test"):
+        os.truncate(copied.lmdb_folder(0) / part / "data.mdb", size)
     results, _ = evaluation.evaluate(copied)
     assert results["confusion"] == trained[1]["confusion"]
 
@@ -218,8 +268,15 @@ def test_without_a_run_all_are_shown_and_unfinished_ones_named(
     empty = copied.folder.parent / "empty"
     empty.mkdir()
     shutil.copy(copied.folder / "run.json", empty)
-    evaluation.evaluate_all([])
+    assert evaluation.evaluate_all([])
     said = capsys.readouterr().out
+    broken = copied.folder.parent / "broken"
+    broken.mkdir()
+    (broken / "run.json").write_text("{")
+    assert not evaluation.evaluate_all([])
+    both = capsys.readouterr()
+    assert both.err.startswith(f"error: {broken}/run.json: not readable")
+    assert both.out == said
     assert f"{runs.portable(empty)}: no fold is finished, left out" in said
     assert "paper, on the real database CK+ 7: 97.93 %" in said
     assert re.search(r"^mean +[\d.]+ % +[\d.]+ %$", said, re.MULTILINE)

@@ -11,9 +11,13 @@ Recalls and the confusion matrix count frames. The mean over folds weighs every 
 "averaged accuracy" of the tables is read as); the pooled accuracy weighs every sample alike.
 Deviations are of a sample (n - 1). A fold's result is that of its last iteration: no snapshot is
 picked by its test accuracy.
+
+The metric-learning CNN compares a face with its reference. In 8 classes a neutral frame is its own
+reference, so the distance is 0 whatever the face: that net's recall of neutral means little.
 """
 
 import csv
+import itertools
 import json
 import sys
 import tempfile
@@ -24,7 +28,8 @@ import numpy as np
 
 from data_prep import FACE_SIZE, build_lmdb
 from data_prep.atomic import replacing
-from data_prep.pairs import read_pairs
+from data_prep.datum_pb2 import Datum
+from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs
 from gcnet import engine as engines
 from gcnet import figures, paper, report, runs
 from gcnet.caffe_log import CaffeLog
@@ -176,7 +181,7 @@ def evaluate(run, index=None):
     for an `index` the same files into `<run>/on-<database>`.
 
     Raises InputError: no fold is finished, a fold's LMDB is not the one it was trained with, a
-    caffemodel is of another net or truncated.
+    caffemodel is of another net or truncated, mlcnn is to test a face without a reference.
     """
     finished = [fold for fold in run.folds() if run.is_finished(fold)]
     if not finished:
@@ -192,6 +197,8 @@ def evaluate(run, index=None):
     for fold in finished:
         lmdb = tested or _own_lmdb(run, fold)
         records = build_lmdb.read_records(lmdb, "test")
+        if run.settings.net == "mlcnn":
+            _check_references(run, records)
         pairs, labels = read_pairs(lmdb / "test")
         probabilities = forward(run, caffe, fold, pairs, ["probabilities"])["probabilities"]
         parts.append((fold, records, pairs, labels, probabilities))
@@ -214,16 +221,16 @@ def evaluate(run, index=None):
         **scores(predictions),
         "paper": paper.accuracies(run.settings.net, run.settings.classes) if index is None else {},
     }
+    logs = {fold: _read_log(run, fold) for fold in run.folds()}
+    curves = {"light": figures.curves(logs), "dark": figures.curves(logs, dark=True)}
+    faces = _figure4(run, caffe, *parts[0])
+    samples = None if index is not None else _training_pairs(run, finished[0])
+
     out = run.folder if index is None else run.folder / f"on-{runs.database_name(index)}"
     out.mkdir(exist_ok=True)
     _write_predictions(out / "predictions.csv", predictions)
     with replacing(out / "results.json", encoding="utf-8") as file:
         file.write(json.dumps(results, indent=1) + "\n")
-
-    logs = {fold: _read_log(run, fold) for fold in run.folds()}
-    curves = {"light": figures.curves(logs), "dark": figures.curves(logs, dark=True)}
-    faces = _figure4(run, caffe, *parts[0])
-    samples = None if index is not None else _training_pairs(run, finished[0])
     figures.confusion(results["confusion"], run.class_names, out / "confusion.png")
     with replacing(out / "curves.png", "wb") as file:
         file.write(curves["light"])
@@ -242,12 +249,22 @@ def _build_test(run, index):
     return out
 
 
+def _check_references(run, records):
+    """mlcnn's own face as its reference would make its distance 0 and its prediction constant."""
+    for record in records:
+        if not record["reference"]:
+            raise InputError(
+                f"{record['image']}: has no reference, which {run.name} (mlcnn) compares it with; "
+                "give a neutral image of its subject in the index, or evaluate another net"
+            )
+
+
 def _own_lmdb(run, fold):
-    """The LMDBs that a fold was trained with; built again from the index if they are gone."""
+    """The LMDBs that a fold was trained with; built again from the index if gone or damaged."""
     lmdb = run.lmdb_folder(fold)
     try:
-        description = json.loads((lmdb / "fold.json").read_text())
-    except FileNotFoundError:
+        description = build_lmdb.check(lmdb)
+    except InputError:
         description = runs.build_lmdbs(run, fold)
     runs.check_same_faces(run, fold, description)
     return lmdb
@@ -327,32 +344,40 @@ def _figure4(run, caffe, fold, records, pairs, labels, probabilities):
 
 def _training_pairs(run, fold, most=8):
     """The first pairs of a fold's training LMDB, as [(label, uint8 2 x 66 x 66)]."""
-    lmdb = run.lmdb_folder(fold)
-    pairs, labels = read_pairs(lmdb / "train")
-    return [(run.class_names[labels[i]], pairs[i]) for i in range(min(most, len(pairs)))]
+    with open_pairs(run.lmdb_folder(fold) / "train") as database, database.begin() as transaction:
+        first = [Datum.FromString(v) for _, v in itertools.islice(transaction.cursor(), most)]
+    return [
+        (run.class_names[datum.label], np.frombuffer(datum.data, np.uint8).reshape(PAIR_SHAPE))
+        for datum in first
+    ]
 
 
 def evaluate_all(folders, index=None):
     """Evaluate and print runs; without folders, every run under runs/ that has a finished fold.
 
-    Raises InputError as `evaluate` does, and if there is no run at all.
+    A run that cannot be evaluated is told in a line on standard error and the others go on.
+    Returns whether all went well. Raises InputError if there is no run at all.
     """
-    given = [runs.load(folder) for folder in folders]
-    if not folders:
-        found = [runs.load(path.parent) for path in sorted(runs.RUNS.glob("*/run.json"))]
-        if not found:
-            raise InputError(f"no run under {runs.RUNS}; train one with python/train_folds.py")
-        for run in found:
-            if any(run.is_finished(fold) for fold in run.folds()):
-                given.append(run)
-            else:
+    found = folders or [path.parent for path in sorted(runs.RUNS.glob("*/run.json"))]
+    if not found:
+        raise InputError(f"no run under {runs.RUNS}; train one with python/train_folds.py")
+    well = True
+    for folder in found:
+        try:
+            run = runs.load(folder)
+            if not folders and not any(run.is_finished(fold) for fold in run.folds()):
                 print(f"{run.name}: no fold is finished, left out")
-    for run in given:
-        results, out = evaluate(run, index)
+                continue
+            results, out = evaluate(run, index)
+        except (InputError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            well = False
+            continue
         print(as_text(results))
         print(f"written to {runs.portable(out)}: report.html, results.json, predictions.csv, PNGs")
         print()
         sys.stdout.flush()
+    return well
 
 
 def as_text(results):
