@@ -8,6 +8,7 @@ neutral face in the same light: what knowing the identity is worth.
 """
 
 import argparse
+import sys
 import resource
 import tempfile
 import time
@@ -168,4 +169,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

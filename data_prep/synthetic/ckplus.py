@@ -7,12 +7,15 @@
 As in CK+, each sequence has its folder under Emotion and only a labelled one has the file in it.
 """
 
-import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import groupby
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -113,19 +116,33 @@ def write_ckplus(root, subjects=20, sequences_per_subject=6, frames=11, seed=0, 
         jobs = [_Job(unfinished, list(sequences), seed, landmarks, colour, studio, size)
                 for _, sequences in groupby(planned, key=lambda planned: planned.subject)]
         images = 0
-        with multiprocessing.get_context("spawn").Pool(
-                workers or os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool, \
+        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"),
+                                 initializer=_start_worker) as pool, \
                 tqdm(total=sum(s.frames for s in planned), unit="image",
                      desc="synthetic faces") as progress:
-            for written in pool.imap_unordered(_write_subject, jobs):
-                images += written
-                progress.update(written)
+            try:
+                for written in pool.map(_write_subject, jobs):
+                    images += written
+                    progress.update(written)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
         unfinished.chmod(0o755)
         unfinished.rename(root)
+    except BrokenProcessPool:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise InputError(f"{root}: a worker was killed, perhaps for want of memory; try "
+                         "fewer --workers") from None
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return images
+
+
+def _start_worker():
+    """One OpenCV thread a worker; Ctrl-C is the parent's business."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_subject(job):
