@@ -21,6 +21,8 @@ from gcnet.caffe_log import CaffeLog
 from gcnet.errors import InputError
 
 FOLDER = runs.RUNS / "readings"
+HIGHEST_SHOWN = 5000
+"""Losses above are cut off in the pictures: a diverging curve would flatten all others."""
 BATCH = 16
 """Images in a batch here, a quarter of the paper's: a curve then takes minutes on two cores."""
 PIXEL_LOSSES = {
@@ -136,7 +138,7 @@ QUESTIONS = {
     ),
     "batch-norm": (["chosen", "long-average"], [TEST_GENERATION, TEST_CLASSIFICATION]),
     "letter": (["chosen", "letter"], [GENERATION, RECONSTRUCTION, CLASSIFICATION]),
-    "contrastive-features": (["unit", "raw"], [CONTRASTIVE, CLASSIFICATION]),
+    "contrastive-features": (["unit", "raw"], [CONTRASTIVE, GENERATION, CLASSIFICATION]),
     "delta-scale": (["scaled", "plain"], [CLASSIFICATION]),
     "learning-rate": (["stock", "gamma"], [CLASSIFICATION]),
 }
@@ -245,6 +247,7 @@ def _draw(path, logs, panels):
         ]
         if min(values) > 0 and max(values) > 30 * min(values):
             axis.set_yscale("log")
+            axis.set_ylim(top=min(2 * max(values), HIGHEST_SHOWN))
         axis.set(title=title, xlabel="iteration")
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize=8)
