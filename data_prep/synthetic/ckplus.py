@@ -92,11 +92,12 @@ def plan_sequences(subjects, sequences_per_subject, frames, seed, unlabelled_fra
 
 
 def write_ckplus(root, subjects=20, sequences_per_subject=6, frames=11, seed=0, landmarks=True,
-                 colour=False, studio=False, workers=None, unlabelled_fraction=0.2, size=(320, 240)):
+                 colour=False, studio=False, workers=None, unlabelled_fraction=0.2,
+                 size=(320, 240)):
     """Write a synthetic database to the folder `root`, which must be new or empty.
 
-    studio: even light, frontal heads and strong expressions, as posed databases are recorded; a
-    net then learns in a quarter of an hour. frames: mean images per sequence; size: (width, height) pixels (CK+'s own are 640 x 490);
+    studio: even light, frontal heads and strong expressions, so that a net learns in minutes;
+    frames: mean images per sequence; size: (width, height) pixels (CK+'s own are 640 x 490);
     workers: processes, default one per core. The same seed gives the same bytes whatever the
     number of workers. Returns the number of images. Raises InputError for a root that is not
     empty or numbers out of range; nothing is left behind unless all is written.
