@@ -45,9 +45,9 @@ class Canvas:
         return (points * self._fixed_scale + self._fixed_shift).astype(np.int32)
 
     def polygon(self, *outlines, blur=0.0):
-        """Mask of filled polygons (n x 2 each), edges softened with a Gaussian of `blur` face units.
+        """Mask of filled polygons (n x 2 each) that do not overlap.
 
-        The polygons do not overlap. Returns (region, mask): `region` a pair of slices of the
+        Edges are softened with a Gaussian of `blur` face units. Returns (region, mask): `region` a pair of slices of the
         canvas, `mask` float32 in [0, 1].
         """
         region, mask, pixels = self._region(outlines, blur)
