@@ -47,8 +47,8 @@ class Canvas:
     def polygon(self, *outlines, blur=0.0):
         """Mask of filled polygons (n x 2 each) that do not overlap.
 
-        Edges are softened with a Gaussian of `blur` face units. Returns (region, mask): `region` a pair of slices of the
-        canvas, `mask` float32 in [0, 1].
+        Edges are softened with a Gaussian of `blur` face units. Returns (region, mask): `region`
+        a pair of slices of the canvas, `mask` float32 in [0, 1].
         """
         region, mask, pixels = self._region(outlines, blur)
         cv2.fillPoly(mask, pixels, 255, cv2.LINE_AA, _FRACTION_BITS)
