@@ -306,7 +306,9 @@ def assert_no_caffe_is_left(run):
         pass
 
 
-def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(index, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
+    index, tmp_path, monkeypatch, capsys, request
+):
     # S1R1, whose Python layers bring an interpreter with signal handlers of its own into Caffe.
     nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", batch=2, edit=often_displayed)
     monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
@@ -315,6 +317,9 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(index, tmp_path, monkeypatc
         time.sleep(1)
         os.kill(os.getpid(), signal.SIGINT)
 
+    # In the background of a shell SIGINT is ignored from the start, and Python leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     once_all_train(tmp_path / "run", interrupt)
     with pytest.raises(KeyboardInterrupt):
         tiny.train(
