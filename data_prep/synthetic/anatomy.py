@@ -5,6 +5,7 @@ how far is our own estimate from photographs: the largest displacements are abou
 distance between the eyes, half of it for the jaw (AU27).
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +14,42 @@ from data_prep.synthetic.drawing import spline
 
 LEFT, RIGHT = 0, 1
 _SIGN = (-1.0, 1.0)
-# Where the curves of a brow, a lid (inner to outer) and a lip (left to right) are sampled.
-_BROW_T, _LID_T, _LIP_T = np.linspace(0, 1, 6), np.linspace(0, 1, 9), np.linspace(-1, 1, 13)
+# Curves of the left half of a face, given for the right one, and of the right half.
+_SIDES = np.array([[[-1.0, 1.0]], [[1.0, 1.0]]])
+# Fainter creases than this are not drawn.
+_FAINTEST_CREASE = 0.05
+
+# Below: what an action unit moves, at each point of a curve.
+# Brows at 6 points, inner to outer.
+_BROW_T = np.linspace(0, 1, 6)
+_BROW_ENDS = np.stack([1 - _BROW_T, _BROW_T])
+_BROW_HEIGHTS = np.stack([
+    np.ones(6), 0.05 * (1 - _BROW_T) + 0.05 * _BROW_T**3, -np.sin(np.pi * _BROW_T**1.25),
+    0.5 - _BROW_T, -0.20 * (1 - _BROW_T) ** 1.3, -0.18 * np.exp(-((_BROW_T - 0.72) / 0.36) ** 2),
+    0.15 * (1 - _BROW_T) ** 0.8 + 0.05, 0.11 * (1 - 0.8 * _BROW_T)])
+_BROW_SAMPLES = 4
+_BROW_THICKNESS = np.interp(np.linspace(0, 1, 5 * _BROW_SAMPLES + 1), _BROW_T, np.array(
+    [0.75, 1.0, 1.0, 0.85, 0.6, 0.15]) / 2)[:, None] * [0.0, 1.0]
+# Lids at 9 points, inner to outer.
+_LID_T = np.linspace(0, 1, 9)
+_UPPER_LID = np.sin(np.pi * _LID_T**0.92) ** 0.8
+_SAD_LID = 0.05 * (1 - _LID_T) * _UPPER_LID
+_LOWER_LID = np.sin(np.pi * _LID_T**1.1) ** 0.9
+_LID_FOLD = _UPPER_LID**0.8
+# Lips at 13 points, left to right.
+_LIP_T = np.linspace(-1, 1, 13)
+_LIP_LEFT, _LIP_RIGHT = np.maximum(-_LIP_T, 0), np.maximum(_LIP_T, 0)
+_LIP_SIDES = np.stack([_LIP_T < 0, _LIP_T >= 0]).astype(float)
+_LIP_BEND = np.abs(_LIP_T) ** 1.9
+_LIP_BELLY = np.clip(1 - _LIP_T**2, 0, 1) ** 0.6
+_LIP_BOW = _LIP_BELLY * (0.8 + 0.35 * np.exp(-((np.abs(_LIP_T) - 0.28) / 0.2) ** 2)
+                         - 0.1 * np.exp(-(_LIP_T / 0.1) ** 2))
+_LIP_SNEER = np.exp(-((np.abs(_LIP_T) - 0.45) / 0.25) ** 2)
+_INNER_LIP_UP, _INNER_LIP_LOW = (
+    np.maximum(1 - np.abs(np.array(places)[:, None] * 12 - np.arange(13)), 0)
+    for places in ([0.08, 0.3, 0.5, 0.7, 0.92], [0.7, 0.5, 0.3]))
+_QUARTERS = np.linspace(0, 1, 4)[:, None]
+_FOREHEAD_T = np.linspace(-1, 1, 11)
 
 
 class ActionUnits:
@@ -37,16 +72,20 @@ class ActionUnits:
 
 @dataclass
 class FaceShape:
-    """Curves (n x 2 float arrays, face units). Pairs are (image left, image right)."""
+    """Curves (n x 2 float arrays, face units). Pairs are (image left, image right).
+
+    creases: pairs of a curve (n x 2 or n pairs of numbers) and its depth, 0.05..1; jaw_drop: face
+    units; bumps: 26 x 5 as `_bumps` gives them.
+    """
 
     outline: np.ndarray
     jaw: np.ndarray
-    brow_centre: tuple
-    brow_polygon: tuple
-    eye_corners: tuple
-    upper_lid: tuple
-    lower_lid: tuple
-    lid_fold: tuple
+    brow_centre: np.ndarray
+    brow_polygon: np.ndarray
+    eye_corners: np.ndarray
+    upper_lid: np.ndarray
+    lower_lid: np.ndarray
+    lid_fold: np.ndarray
     nose_bridge: np.ndarray
     nose_base: np.ndarray
     mouth_corners: tuple
@@ -70,54 +109,41 @@ def face_shape(identity, intensities):
     chin_y = identity.chin_y + 0.9 * drop - 0.03 * au(17)
     asymmetry = identity.asymmetry
 
-    brow_centre, brow_polygon = [], []
-    corners, upper, lower, fold = [], [], [], []
+    brow_heights, brow_ends, lids = [], [], []
     for side in (LEFT, RIGHT):
-        wobble = asymmetry[side]
-        t = _BROW_T
-        inner_x, outer_x = identity.brow_inner_x, identity.eye_x + 0.36
-        x = inner_x + (outer_x - inner_x) * t
-        y = (identity.brow_y + wobble + 0.05 * (1 - t) - identity.brow_arch * np.sin(
-            np.pi * np.clip(t, 0, 1) ** 1.25) + identity.brow_slant * (0.5 - t) + 0.05 * t**3)
         raise_inner = au(1, side) + rest["brow_raise_inner"]
         raise_outer = au(2, side) + rest["brow_raise_outer"]
         lower_brow = au(4, side) + rest["brow_lower"]
-        y -= 0.20 * raise_inner * (1 - t) ** 1.3
-        y -= 0.18 * raise_outer * np.exp(-((t - 0.72) / 0.36) ** 2)
-        y += lower_brow * (0.15 * (1 - t) ** 0.8 + 0.05)
-        x -= 0.075 * lower_brow * (1 - t)
-        y += 0.11 * au(9, side) * (1 - 0.8 * t) + 0.02 * au(6, side)
-        centre = np.stack([x, y], 1)
-        thickness = identity.brow_thickness * np.array([0.75, 1.0, 1.0, 0.85, 0.6, 0.15]) / 2
-        curve = spline(centre, 4)
-        half = np.interp(np.linspace(0, 1, len(curve)), t, thickness)[:, None] * [[0.0, 1.0]]
-        brow_centre.append(_mirrored(curve[np.linspace(0, len(curve) - 1, 5).astype(int)], side))
-        brow_polygon.append(_mirrored(np.concatenate([curve - half, (curve + half)[::-1]]), side))
+        brow_heights.append((
+            identity.brow_y + asymmetry[side] + 0.02 * au(6, side), 1.0, identity.brow_arch,
+            identity.brow_slant, raise_inner, raise_outer, lower_brow, au(9, side)))
+        brow_ends.append((identity.brow_inner_x - 0.075 * lower_brow, identity.eye_x + 0.36))
 
-        eye_x, half_width = identity.eye_x, identity.eye_half_width
-        tired = rest["lids"]
         narrow = au(7, side)
         squint = max(au(6, side), 0.9 * au(9, side), 0.5 * au(12, side))
-        high = (identity.upper_lid * (1 - 0.25 * tired) + 0.095 * au(5, side) - 0.030 * narrow
-                - 0.016 * au(4, side) - 0.014 * squint - 0.03 * au(9, side)
+        high = (identity.upper_lid * (1 - 0.25 * rest["lids"]) + 0.095 * au(5, side)
+                - 0.030 * narrow - 0.016 * au(4, side) - 0.014 * squint - 0.03 * au(9, side)
                 + 0.012 * au(1, side))
         low = (identity.lower_lid - 0.030 * narrow - 0.036 * squint + 0.012 * au(5, side))
-        high, low = max(high, 0.03), max(low, 0.010)
-        inner = np.array([eye_x - half_width, 0.02])
-        outer = np.array([eye_x + half_width, 0.01 - identity.eye_slant])
-        t = _LID_T
-        line = inner + (outer - inner) * t[:, None]
-        hump = np.sin(np.pi * t ** 0.92) ** 0.8
-        sad = 0.05 * au(1, side) * (1 - t) * hump if au(1, side) > au(2, side) else 0
-        lid_up = line - np.stack([np.zeros(9), high * hump + sad], 1)
-        lid_low = line + np.stack([np.zeros(9), low * np.sin(np.pi * t ** 1.1) ** 0.9], 1)
         crease_gap = max(0.02, 0.045 + 0.05 * identity.lid_crease + 0.05 * raise_inner
                          - 0.06 * lower_brow - 0.02 * au(5, side))
-        crease = line - np.stack([np.zeros(9), (high + crease_gap) * hump ** 0.8 - 0.01], 1)
-        corners.append((_mirrored(inner, side), _mirrored(outer, side)))
-        upper.append(_mirrored(lid_up, side))
-        lower.append(_mirrored(lid_low, side))
-        fold.append(_mirrored(crease, side))
+        sad = au(1, side) if au(1, side) > au(2, side) else 0.0
+        high, low = max(high, 0.03), max(low, 0.010)
+        lids.append((high * _UPPER_LID + sad * _SAD_LID, -low * _LOWER_LID,
+                     (high + crease_gap) * _LID_FOLD - 0.01))
+    brow = spline(np.stack([brow_ends @ _BROW_ENDS, brow_heights @ _BROW_HEIGHTS], -1),
+                  _BROW_SAMPLES)
+    half = identity.brow_thickness * _BROW_THICKNESS
+    brow_centre = brow[:, [0, 5, 10, 15, 20]] * _SIDES
+    brow_polygon = np.concatenate([brow - half, (brow + half)[:, ::-1]], 1) * _SIDES
+
+    eye_x, half_width = identity.eye_x, identity.eye_half_width
+    ends = np.array([[eye_x - half_width, 0.02], [eye_x + half_width, 0.01 - identity.eye_slant]])
+    eye_corners = ends * _SIDES
+    eyes = np.empty((2, 3, 9, 2))
+    eyes[:] = ends[0] + (ends[1] - ends[0]) * _LID_T[:, None]
+    eyes[..., 1] -= lids
+    upper, lower, fold = (eyes * _SIDES[:, None]).swapaxes(0, 1)
 
     nose_up = 0.10 * au(9) + 0.05 * au(10)
     tip_y = identity.nose_tip_y - 0.6 * nose_up
@@ -125,13 +151,12 @@ def face_shape(identity, intensities):
              for s in (LEFT, RIGHT)]
     wing_y = [tip_y + 0.06 - 0.08 * au(9, s) - 0.03 * au(10, s) for s in (LEFT, RIGHT)]
     base_y = tip_y + 0.15
-    nose_bridge = np.stack([np.zeros(4) + asymmetry[4] * np.linspace(0, 1, 4),
-                            np.linspace(0.02, tip_y - 0.055, 4)], 1)
+    nose_bridge = [0, 0.02] + _QUARTERS * [asymmetry[4], tip_y - 0.075]
     nose_base = np.array([[-0.72 * flare[0], wing_y[0] + 0.065], [-0.36 * flare[0], base_y - 0.01],
                           [0.0, base_y + 0.015], [0.36 * flare[1], base_y - 0.01],
                           [0.72 * flare[1], wing_y[1] + 0.065]])
 
-    corner_shift, mouth_corners = [], []
+    mouth_corners = []
     for side in (LEFT, RIGHT):
         dx = (0.11 * au(12, side) + 0.095 * au(20, side) + 0.05 * au(14, side)
               - 0.05 * au(24, side) - 0.03 * au(23, side) - 0.07 * au(27, side)
@@ -139,7 +164,6 @@ def face_shape(identity, intensities):
         up = (0.125 * au(12, side) + 0.08 * au(14, side) + 0.02 * au(10, side)
               + 0.02 * au(9, side) + 0.12 * rest["corner_up"]
               - 0.115 * au(15, side) - 0.05 * au(20, side) - 0.03 * au(17, side))
-        corner_shift.append((dx, -up + 0.42 * drop))
         mouth_corners.append(np.array([
             _SIGN[side] * (identity.mouth_half_width + dx),
             identity.mouth_y + asymmetry[2 + side] - up + 0.42 * drop]))
@@ -157,7 +181,7 @@ def face_shape(identity, intensities):
     if part < 0.01:
         seam_low = seam_up = (seam_low + seam_up) / 2
     outer_lip, inner_lip = _lips(mouth_corners, seam_up, seam_low, upper_thickness,
-                                 lower_thickness, au, drop)
+                                 lower_thickness, au)
 
     jaw = _jaw(identity, chin_y, drop, au)
     w, crown = identity.face_half_width, identity.crown_y
@@ -165,9 +189,9 @@ def face_shape(identity, intensities):
     outline = spline(np.concatenate([jaw, skull]), 5, closed=True)
 
     shape = FaceShape(
-        outline=outline, jaw=jaw, brow_centre=tuple(brow_centre),
-        brow_polygon=tuple(brow_polygon), eye_corners=tuple(corners), upper_lid=tuple(upper),
-        lower_lid=tuple(lower), lid_fold=tuple(fold), nose_bridge=nose_bridge,
+        outline=outline, jaw=jaw, brow_centre=brow_centre, brow_polygon=brow_polygon,
+        eye_corners=eye_corners, upper_lid=upper, lower_lid=lower, lid_fold=fold,
+        nose_bridge=nose_bridge,
         nose_base=nose_base, mouth_corners=tuple(mouth_corners), outer_lip=outer_lip,
         inner_lip=inner_lip, chin=np.array([0.0, chin_y]), jaw_drop=drop, creases=[], bumps=None)
     shape.creases = _creases(identity, au, shape, flare, wing_y)
@@ -175,38 +199,29 @@ def face_shape(identity, intensities):
     return shape
 
 
-def _lips(corners, seam_up, seam_low, upper_thickness, lower_thickness, au, drop):
+def _lips(corners, seam_up, seam_low, upper_thickness, lower_thickness, au):
     """Outer and inner lip contours as (upper, lower) curves from left to right corner, 13 points.
 
     Between the corner and the middle every curve leaves the corner's height and joins the
     middle's, so one-sided action (contempt) bends one side only.
     """
-    t = _LIP_T
     left, right = corners
-    x = np.where(t < 0, -t * left[0], t * right[0])
-    corner_y = np.where(t < 0, left[1], right[1])
-    bend = np.abs(t) ** 1.9
-    wide = au(27)
-    bend_open = np.abs(t) ** (2.0 + 0.8 * wide)
-    smile = au(12)
-
-    def between(middle_y, power):
-        return middle_y * (1 - power) + corner_y * power
-
-    belly = np.clip(1 - t**2, 0, 1) ** 0.6
-    bow = 0.8 + 0.35 * np.exp(-((np.abs(t) - 0.28) / 0.2) ** 2) - 0.1 * np.exp(-(t / 0.1) ** 2)
-    inner_up = between(seam_up, bend if seam_low - seam_up < 0.05 else bend_open)
-    inner_low = between(seam_low, bend if seam_low - seam_up < 0.05 else bend_open)
+    x = right[0] * _LIP_RIGHT + left[0] * _LIP_LEFT
+    corner_y = (left[1], right[1]) @ _LIP_SIDES
+    bend = _LIP_BEND if seam_low - seam_up < 0.05 else np.abs(_LIP_T) ** (2.0 + 0.8 * au(27))
     # A raised chin bows the closed mouth up in the middle; a sneer lifts the lip beside it.
-    sneer = np.exp(-((np.abs(t) - 0.45) / 0.25) ** 2)
-    inner_up = inner_up - 0.07 * au(10) * sneer - 0.03 * au(9) * sneer
+    inner_up = (seam_up + (corner_y - seam_up) * bend
+                - (0.07 * au(10) + 0.03 * au(9)) * _LIP_SNEER)
     if seam_low - seam_up < 0.01:
-        inner_low = inner_up.copy()
-    inner_low = np.maximum(inner_low, inner_up)
-    outer_up = inner_up - upper_thickness * belly * bow * (1 - 0.15 * smile)
-    outer_low = inner_low + lower_thickness * belly
-    stack = lambda y: np.stack([x, y], 1)  # noqa: E731
-    return ((stack(outer_up), stack(outer_low)), (stack(inner_up), stack(inner_low)))
+        inner_low = inner_up
+    else:
+        inner_low = np.maximum(seam_low + (corner_y - seam_low) * bend, inner_up)
+    outer_up = inner_up - upper_thickness * (1 - 0.15 * au(12)) * _LIP_BOW
+    outer_low = inner_low + lower_thickness * _LIP_BELLY
+    lips = np.empty((4, 13, 2))
+    lips[..., 0] = x
+    lips[..., 1] = outer_up, outer_low, inner_up, inner_low
+    return (lips[0], lips[1]), (lips[2], lips[3])
 
 
 def _jaw(identity, chin_y, drop, au):
@@ -227,58 +242,58 @@ def _creases(identity, au, shape, flare, wing_y):
     creases = []
     raise_inner = max(0.0, au(1) + 0.5 * rest["brow_raise_inner"])
     raise_outer = max(0.0, au(2) + 0.5 * rest["brow_raise_outer"])
+    spread = 0.75 if au(2) > 0.5 * au(1) else 0.42
+    bow = 0.05 if au(2) > 0.5 * au(1) else 0.10
     for row in range(3):
-        y = identity.brow_y - 0.28 - 0.14 * row
-        span = 0.75 if au(2) > 0.5 * au(1) else 0.42
         depth = (0.35 + 0.65 * age) * min(1.0, 0.8 * raise_inner + 0.3 * raise_outer)
         depth = depth * (1.0, 0.9, 0.6)[row] + 0.6 * max(0.0, age - 0.35)
-        x = np.linspace(-span, span, 11)
-        droop = 0.05 * (x / span) ** 2 * (1 if au(2) > 0.5 * au(1) else 2)
-        creases.append((np.stack([x, y + droop - 0.02 * np.cos(6 * x)], 1), depth))
+        if depth < _FAINTEST_CREASE:
+            continue
+        x = spread * _FOREHEAD_T
+        y = identity.brow_y - 0.28 - 0.14 * row + bow * _FOREHEAD_T**2 - 0.02 * np.cos(6 * x)
+        creases.append((np.stack([x, y], 1), depth))
     for side in (LEFT, RIGHT):
+        sign = _SIGN[side]
         lower_brow = max(0.0, au(4, side) + 0.5 * rest["brow_lower"])
-        inner = shape.brow_centre[side][0]
-        x = inner[0] * 0.55
-        creases.append((np.array([[x * 0.9, inner[1] - 0.15], [x, inner[1] - 0.05],
-                                  [x * 1.05, inner[1] + 0.07], [x * 0.8, inner[1] + 0.16]]),
+        x, y = shape.brow_centre[side][0].tolist()
+        x *= 0.55
+        creases.append(([[x * 0.9, y - 0.15], [x, y - 0.05], [x * 1.05, y + 0.07],
+                         [x * 0.8, y + 0.16]],
                         (0.55 + 0.45 * age) * lower_brow + 0.5 * max(0.0, age - 0.4)))
-        wrinkle = au(9, side)
-        for row in range(3):
-            y = 0.06 + 0.09 * row
-            creases.append((_mirrored([[0.03, y + 0.03], [0.10, y - 0.01], [0.17, y + 0.01],
-                                       [0.22, y + 0.05]], side), (0.75 + 0.25 * age) * wrinkle))
-        corner = shape.mouth_corners[side]
-        ala = np.array([flare[side] * 0.98, wing_y[side] - 0.05])
-        out = np.abs(corner[0]) + 0.10
+        wrinkle = (0.75 + 0.25 * age) * au(9, side)
+        for y in (0.06, 0.15, 0.24):
+            creases.append(([[sign * 0.03, y + 0.03], [sign * 0.10, y - 0.01],
+                             [sign * 0.17, y + 0.01], [sign * 0.22, y + 0.05]], wrinkle))
+        x, y = np.abs(shape.mouth_corners[side]).tolist()
+        ala_x, ala_y = flare[side] * 0.98, wing_y[side] - 0.05
+        out = x + 0.10
         lifted = max(au(12, side), 0.9 * au(10, side), 0.9 * au(9, side), 0.5 * au(20, side))
-        depth = min(1.0, 0.1 + 0.6 * rest["folds"] + (0.55 + 0.35 * age) * lifted
-                    + 0.3 * au(15, side))
-        points = np.array([
-            ala, [0.6 * ala[0] + 0.4 * out + 0.02 + 0.05 * lifted, 0.6 * ala[1] + 0.4 * corner[1]],
-            [out * 0.97 + 0.02 * lifted, 0.2 * ala[1] + 0.8 * corner[1]],
-            [out + 0.01, corner[1] + 0.1]])
-        creases.append((_mirrored(spline(points, 4), side), depth))
-        creases.append((_mirrored(np.stack([np.abs(corner[0]) + 0.05 + np.array(
-            [-0.02, 0.02, 0.03, 0.0]), corner[1] + np.array([-0.09, -0.03, 0.04, 0.1])], 1), side),
-            min(1.0, 1.1 * au(14, side) + 0.25 * au(12, side))))
-        creases.append((_mirrored(np.stack([np.abs(corner[0]) + np.array([0.02, 0.06, 0.07]),
-                                            corner[1] + np.array([0.04, 0.14, 0.26])], 1), side),
+        fold = np.array([
+            [ala_x, ala_y],
+            [0.6 * ala_x + 0.4 * out + 0.02 + 0.05 * lifted, 0.6 * ala_y + 0.4 * y],
+            [out * 0.97 + 0.02 * lifted, 0.2 * ala_y + 0.8 * y], [out + 0.01, y + 0.1]])
+        creases.append((spline(fold * [sign, 1], 4),
+                        min(1.0, 0.1 + 0.6 * rest["folds"] + (0.55 + 0.35 * age) * lifted
+                            + 0.3 * au(15, side))))
+        creases.append(([[sign * (x + 0.03), y - 0.09], [sign * (x + 0.07), y - 0.03],
+                         [sign * (x + 0.08), y + 0.04], [sign * (x + 0.05), y + 0.1]],
+                        min(1.0, 1.1 * au(14, side) + 0.25 * au(12, side))))
+        creases.append(([[sign * (x + 0.02), y + 0.04], [sign * (x + 0.06), y + 0.14],
+                         [sign * (x + 0.07), y + 0.26]],
                         min(1.0, 0.8 * au(15, side) + 0.35 * max(0.0, age - 0.45))))
-        eye_outer = np.abs(shape.eye_corners[side][1][0])
-        for row in range(3):
-            rise = (-0.09, 0.0, 0.09)[row]
-            creases.append((_mirrored([[eye_outer + 0.06, 0.0 + 0.4 * rise],
-                                       [eye_outer + 0.14, 0.01 + rise],
-                                       [eye_outer + 0.22, 0.02 + 1.6 * rise]], side),
-                            (0.35 + 0.6 * age) * au(6, side) + 0.3 * max(0.0, age - 0.5)))
+        x = float(shape.eye_corners[side][1][0])
+        depth = (0.35 + 0.6 * age) * au(6, side) + 0.3 * max(0.0, age - 0.5)
+        for rise in (-0.09, 0.0, 0.09):
+            creases.append(([[x + sign * 0.06, 0.4 * rise], [x + sign * 0.14, 0.01 + rise],
+                             [x + sign * 0.22, 0.02 + 1.6 * rise]], depth))
         pouch = max(au(6, side), 0.7 * au(7, side), 0.5 * au(9, side))
-        creases.append((_mirrored([[identity.eye_x - 0.2, 0.13], [identity.eye_x, 0.19],
-                                   [identity.eye_x + 0.2, 0.13]], side),
+        x = sign * identity.eye_x
+        creases.append(([[x - 0.2, 0.13], [x, 0.19], [x + 0.2, 0.13]],
                         0.25 + 0.25 * age + 0.45 * pouch))
     chin_fold = identity.mouth_y + 0.26 + 0.75 * shape.jaw_drop - 0.05 * au(17)
-    creases.append((np.array([[-0.22, chin_fold + 0.03], [0, chin_fold - 0.02],
-                              [0.22, chin_fold + 0.03]]), 0.25 + 0.5 * au(17)))
-    return [(curve, depth) for curve, depth in creases if depth >= 0.05]
+    creases.append(([[-0.22, chin_fold + 0.03], [0, chin_fold - 0.02], [0.22, chin_fold + 0.03]],
+                    0.25 + 0.5 * au(17)))
+    return [(curve, depth) for curve, depth in creases if depth >= _FAINTEST_CREASE]
 
 
 def _bumps(identity, au, shape, tip_y, flare, wing_y):
@@ -315,11 +330,6 @@ def _bumps(identity, au, shape, tip_y, flare, wing_y):
 
 def landmarks_68(shape):
     """The 68 points of the iBUG order (68 x 2, face units), as CK+'s Landmarks folder has them."""
-    def at(curve, parameters):
-        positions = np.linspace(0, 1, len(curve))
-        return np.stack([np.interp(parameters, positions, curve[:, 0]),
-                         np.interp(parameters, positions, curve[:, 1])], 1)
-
     left_eye = np.concatenate([
         shape.upper_lid[LEFT][::-1][[0, 3, 5, 8]], shape.lower_lid[LEFT][[3, 5]]])
     right_eye = np.concatenate([
@@ -330,8 +340,8 @@ def landmarks_68(shape):
         shape.brow_centre[LEFT][::-1], shape.brow_centre[RIGHT],
         shape.nose_bridge, shape.nose_base,
         left_eye, right_eye,
-        at(outer_up, np.linspace(0, 1, 7)), at(outer_low, np.linspace(0, 1, 7)[5:0:-1]),
-        at(inner_up, [0.08, 0.3, 0.5, 0.7, 0.92]), at(inner_low, [0.7, 0.5, 0.3]),
+        outer_up[::2], outer_low[10:0:-2],
+        _INNER_LIP_UP @ inner_up, _INNER_LIP_LOW @ inner_low,
     ])
 
 
@@ -344,6 +354,7 @@ def five_points(landmarks):
                      landmarks[48], landmarks[54]])
 
 
+@functools.lru_cache
 def _crown(half_width, top, y, samples=9):
     """Half an ellipse over the head, from (half_width, y) over (0, top) to (-half_width, y)."""
     angle = np.linspace(0, np.pi, samples)

@@ -1,6 +1,7 @@
 """Soft-edged shapes on float canvases: splines, polygons, strokes, noise textures."""
 
 import functools
+import itertools
 
 import cv2
 import numpy as np
@@ -24,8 +25,8 @@ def _spline_matrix(count, samples, closed):
 
 
 def spline(points, samples_per_segment=6, closed=False):
-    """Catmull-Rom curve through `points` (n x 2): m x 2 float64, the given points included."""
-    return _spline_matrix(len(points), samples_per_segment, closed) @ points
+    """Catmull-Rom curve through `points` (... x n x 2): ... x m x 2 float64, `points` included."""
+    return _spline_matrix(points.shape[-2], samples_per_segment, closed) @ points
 
 
 class Canvas:
@@ -65,8 +66,9 @@ class Canvas:
         """Depth map (H x W, float32) of skin creases: (points, depth 0..1) pairs, tapering out."""
         depth = np.zeros(self.shape, np.uint8)
         width = max(1, int(round(0.03 * self.unit)))
-        for points, strength in curves:
-            pixels = self._fixed_point(points)
+        fixed = self._curves(self._fixed_point(np.concatenate(
+            [points for points, _ in curves])), [points for points, _ in curves])
+        for pixels, (_, strength) in zip(fixed, curves):
             middle = pixels[len(pixels) // 4:len(pixels) - len(pixels) // 4]
             for part, share in ((pixels, 140), (middle, 255)):
                 cv2.polylines(depth, [part], False, int(share * min(1.0, strength)), width,
@@ -84,13 +86,15 @@ class Canvas:
         right = max(left + 1, min(((x + width) >> _FRACTION_BITS) + pad, self.shape[1]))
         bottom = max(top + 1, min(((y + height) >> _FRACTION_BITS) + pad, self.shape[0]))
         corner = np.array([left << _FRACTION_BITS, top << _FRACTION_BITS], np.int32)
-        fixed -= corner
-        pixels, start = [], 0
-        for curve in curves:
-            pixels.append(fixed[start:start + len(curve)])
-            start += len(curve)
         return ((slice(top, bottom), slice(left, right)),
-                np.zeros((bottom - top, right - left), np.uint8), pixels)
+                np.zeros((bottom - top, right - left), np.uint8),
+                self._curves(fixed - corner, curves))
+
+    @staticmethod
+    def _curves(points, curves):
+        """`points`, the curves' one after the other, as a list of theirs again."""
+        ends = itertools.accumulate(map(len, curves))
+        return [points[end - len(curve):end] for end, curve in zip(ends, curves)]
 
     def _soften(self, mask, blur):
         sigma = blur * self.unit

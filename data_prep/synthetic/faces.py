@@ -231,7 +231,7 @@ class FaceRenderer:
 
     def _project(self, points, jitter):
         """Image pixels of points in face units (n x 2)."""
-        points = np.linalg.solve(jitter[:, :2], (points - jitter[:, 2]).T).T
+        points = (points - jitter[:, 2]) @ np.linalg.inv(jitter[:, :2]).T
         depth = self._depth(points)
         setting = self.setting
         turned = np.stack([
