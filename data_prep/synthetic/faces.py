@@ -20,6 +20,7 @@ from data_prep.synthetic.identity import Identity, Setting
 __all__ = ["FaceRenderer", "Identity", "Rendering", "Setting"]
 
 _LUMINANCE = np.array([0.114, 0.587, 0.299], np.float32)
+_MAP_STEP = 4
 _CIRCLE = np.stack([np.cos(np.arange(0, 6.2, 0.7)), np.sin(np.arange(0, 6.2, 0.7))], 1)
 _NOSTRILS = [spline(np.array([[-0.07, 0.01], [0, -0.03], [0.07, -0.005], [0.02, 0.03]]) * [sign, 1],
                     3, closed=True) for sign in (-1, 1)]
@@ -66,11 +67,11 @@ class FaceRenderer:
         # A sequence rests at neutral before the onset and at the apex after it.
         if intensities != self.drawn_intensities:
             shape = face_shape(self.identity, intensities)
-            self.drawn = self._draw(shape), landmarks_68(shape)
+            self.drawn = *self._draw(shape), landmarks_68(shape)
             self.drawn_intensities = intensities
-        layers, points = self.drawn
+        layers, region, points = self.drawn
         jitter = self._jitter(rng)
-        image = self._photograph(layers, jitter, rng)
+        image = self._photograph(layers, region, jitter, rng)
         landmarks = self._project(points, jitter)
         return Rendering(image, five_points(landmarks), landmarks)
 
@@ -115,6 +116,9 @@ class FaceRenderer:
             self._blend(self.skin, canvas.polygon(mole + 0.02 * _CIRCLE, blur=0.01),
                         0.5 * self.skin_colour)
         self.grain = np.clip(0.8 + 0.25 * noise_texture(rng, canvas.shape, 0.014 * unit), 0, 1)
+        # One field a subject; each frame takes another part of it.
+        self.film_grain = rng.standard_normal(
+            (self.channels, self.height + 64, self.width + 64), dtype=np.float32)
         self.pores = 0.0012 * noise_texture(rng, canvas.shape, 0.014 * unit)
 
     def _prepare_hair(self):
@@ -155,8 +159,7 @@ class FaceRenderer:
             for curves in (rims, nose_bridge, temples):
                 region, weight = canvas.stroke(*curves, width=0.035, blur=0.006)
                 clear[region] *= 1 - weight * np.float32(identity.glasses_darkness)
-            left, top, width, height = cv2.boundingRect((clear < 1).astype(np.uint8))
-            region = slice(top, top + height), slice(left, left + width)
+            region = self._opaque_region(1 - clear)
             self.glasses = region, 1 - clear[region]
 
     def _prepare_light(self):
@@ -191,7 +194,8 @@ class FaceRenderer:
         return head + nose - 1.05
 
     def _prepare_pose(self):
-        """`map_x`, `map_y`: face units seen at each pixel of `window`, where the canvas is seen."""
+        """`map_x`, `map_y`: face units seen at each pixel of `window`, where the canvas is seen;
+        `coarse_map`: both at every fourth pixel."""
         setting, canvas = self.setting, self.canvas
         rotation = np.array([[np.cos(setting.roll), -np.sin(setting.roll)],
                              [np.sin(setting.roll), np.cos(setting.roll)]])
@@ -206,20 +210,19 @@ class FaceRenderer:
         right, bottom = np.minimum(corners.max(0), (self.width, self.height))
         self.window = (slice(top, bottom), slice(left, right))
         # The head is smooth: every fourth pixel is solved for, the others interpolated.
-        step = 4
-        columns, rows = (np.arange(low, high + step, step, dtype=np.float32)
+        columns, rows = (np.arange(low, high + _MAP_STEP, _MAP_STEP, dtype=np.float32)
                          for low, high in ((left, right), (top, bottom)))
         pixels = np.stack(np.meshgrid(columns, rows), -1)
         turned = ((pixels - self.centre) @ np.linalg.inv(self.pose).T).astype(np.float32)
-        found = turned.copy()
+        self.coarse_map = found = turned.copy()
         for _ in range(5):
             depth = self._depth(found)
             found[..., 0] = (turned[..., 0] - depth * np.sin(setting.yaw)) / np.cos(setting.yaw)
             found[..., 1] = (turned[..., 1] + depth * np.sin(setting.pitch)) / np.cos(
                 setting.pitch)
         fine_x, fine_y = np.meshgrid(
-            np.arange(right - left, dtype=np.float32) / step,
-            np.arange(bottom - top, dtype=np.float32) / step)
+            np.arange(right - left, dtype=np.float32) / _MAP_STEP,
+            np.arange(bottom - top, dtype=np.float32) / _MAP_STEP)
         self.map_x, self.map_y = cv2.split(cv2.remap(found, fine_x, fine_y, cv2.INTER_LINEAR))
 
     def _jitter(self, rng):
@@ -242,7 +245,7 @@ class FaceRenderer:
     def _prepare_background(self):
         setting, identity = self.setting, self.identity
         rng = np.random.default_rng(setting.texture_seed)
-        across = np.linspace(-1, 1, self.width)[None, :]
+        across = np.linspace(-1, 1, self.width, dtype=np.float32)[None, :]
         wall = setting.background + setting.background_gradient * across
         wall = wall + setting.background_clutter * noise_texture(
             rng, (self.height, self.width), 0.6 * self.image_unit)
@@ -266,9 +269,7 @@ class FaceRenderer:
         blur = setting.blur * self.height / 240
         self.background = np.stack([cv2.GaussianBlur(plane, (0, 0), blur)
                                     for plane in self.background])
-        # One field of grain a sequence; each frame takes another part of it.
-        self.noise = np.float32(255 * setting.noise) * rng.standard_normal(
-            (self.channels, self.height + 16, self.width + 16), dtype=np.float32)
+        self.noise = np.float32(255 * setting.noise) * self.film_grain
         self.developed_background = [self._develop(plane) for plane in self.background]
 
     def _prepare_eyes(self):
@@ -312,17 +313,27 @@ class FaceRenderer:
         np.maximum(alpha[region], weight, out=alpha[region])
 
     def _draw(self, shape):
-        """The lit face's layers (each H x W): its colours times its opacity, and the opacity."""
+        """The lit face's layers (colours times opacity, and opacity) and their part of the canvas.
+        """
         picture, alpha, lips = self._paint(shape)
-        self._light(picture, shape, lips)
+        region = self._opaque_region(alpha)
+        self._light(picture, region, shape, lips)
         self._blend(picture, self.highlights, 0.9, 0.8)
         if self.glasses:
             self._blend(picture, self.glasses, self._colour((0.12, 0.12, 0.14)) * (
                 1.6 - self.identity.glasses_darkness))
-        picture *= alpha
+        picture, alpha = picture[:, *region], alpha[region]
         blur = self.setting.blur * self.height / 240
         size = 2 * int(np.ceil(2 * blur)) + 1
-        return [cv2.GaussianBlur(layer, (size, size), blur) for layer in (*picture, alpha)]
+        return [cv2.GaussianBlur(layer, (size, size), blur)
+                for layer in (*(picture * alpha), alpha)], region
+
+    @staticmethod
+    def _opaque_region(alpha, margin=3):
+        """The slices that hold all opaque pixels and `margin` more on each side."""
+        left, top, width, height = cv2.boundingRect((alpha > 0).view(np.uint8))
+        return (slice(max(top - margin, 0), top + height + margin),
+                slice(max(left - margin, 0), left + width + margin))
 
     def _paint(self, shape):
         """The unlit picture, its opacity (H x W) and the masks of the two lips."""
@@ -428,8 +439,8 @@ class FaceRenderer:
             self._blend(picture, (region, weight * self.grain[region]), self.hair_colour,
                         0.85 * identity.moustache)
 
-    def _light(self, picture, shape, lips):
-        """Light the picture in place by the relief of the face."""
+    def _light(self, picture, region, shape, lips):
+        """Light the region of the picture in place by the relief of the face."""
         canvas, setting, unit = self.canvas, self.setting, self.unit
         bumps = shape.bumps
         # Exponents end at -20: products of what lies beyond take ten times as long (denormals).
@@ -437,16 +448,21 @@ class FaceRenderer:
             -0.5 * ((canvas.x - bumps[:, 0:1]) / bumps[:, 2:3]) ** 2, -20))
         down = np.exp(np.maximum(
             -0.5 * ((canvas.y[:, None] - bumps[:, 1]) / bumps[:, 3]) ** 2, -20))
-        # Not numpy's product: its threads would compete with the other workers.
-        relief = cv2.gemm(down * bumps[:, 4], across, 1, self.skull, 1)
-        for region, weight in lips:
-            relief[region] += 0.035 * cv2.GaussianBlur(weight, (0, 0), 0.03 * unit)
-        region, weight = canvas.polygon(*(
+        down *= bumps[:, 4]
+        relief = self.skull.copy()
+        # In blocks: from 2^18 multiplications on OpenBLAS starts threads, which would compete with
+        # the other workers. OpenCV's product takes six times as long.
+        rows = (1 << 18) // across.size
+        for top in range(0, len(relief), rows):
+            relief[top:top + rows] += down[top:top + rows] @ across
+        for lip, weight in lips:
+            relief[lip] += 0.035 * cv2.GaussianBlur(weight, (0, 0), 0.03 * unit)
+        lids, weight = canvas.polygon(*(
             np.concatenate([fold, lid[::-1]]) for fold, lid in zip(shape.lid_fold,
                                                                    shape.upper_lid)), blur=0.02)
-        relief[region] += 0.02 * weight
-        crease = canvas.creases(shape.creases, 0.018)
-        relief -= 0.045 * crease
+        relief[lids] += 0.02 * weight
+        crease = canvas.creases(shape.creases, 0.018)[region]
+        relief = relief[region] - 0.045 * crease
         slope_x = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=3, scale=unit / 8)
         slope_y = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=3, scale=unit / 8)
         length = 1 / np.sqrt(1 + slope_x * slope_x + slope_y * slope_y)
@@ -457,23 +473,41 @@ class FaceRenderer:
         # Light wraps a little round the form, as it does on skin.
         diffuse = np.maximum((facing + 0.25) * (setting.key_light / 1.25), 0)
         diffuse += setting.ambient * (0.55 + 0.45 * length)
-        picture *= diffuse * occlusion * self.light_field
+        picture = picture[:, *region]
+        picture *= diffuse * occlusion * self.light_field[region]
         gloss = np.maximum(facing, 0)
         gloss *= gloss
         gloss *= gloss
         gloss *= gloss * gloss
         picture += (0.10 * setting.key_light) * gloss
 
-    def _photograph(self, layers, jitter, rng):
+    def _window_of(self, region):
+        """The slices of `window`, and those of the image, where a region of the canvas is seen."""
+        margin = 0.12  # for the jitter
+        rows, columns = region
+        x, y = self.canvas.x[columns], self.canvas.y[rows]
+        seen = cv2.inRange(self.coarse_map, (float(x[0]) - margin, float(y[0]) - margin),
+                           (float(x[-1]) + margin, float(y[-1]) + margin))
+        part = self._opaque_region(seen, margin=1)
+        whole = [side.stop - side.start for side in self.window]
+        part = [slice(side.start * _MAP_STEP, min(side.stop * _MAP_STEP, length))
+                for side, length in zip(part, whole)]
+        return tuple(part), tuple(
+            slice(outer.start + inner.start, outer.start + inner.stop)
+            for outer, inner in zip(self.window, part))
+
+    def _photograph(self, layers, region, jitter, rng):
         """The uint8 image of `_draw`'s layers: pose, exposure, noise."""
+        part, (rows, columns) = self._window_of(region)
         (a, b, c), (d, e, f) = (jitter * self.unit).tolist()
         left, top = (self.canvas.origin * self.unit).tolist()
-        map_x = a * self.map_x + (b * self.map_y + (c - left))
-        map_y = d * self.map_x + (e * self.map_y + (f - top))
+        left, top = left + region[1].start, top + region[0].start
+        map_x, map_y = self.map_x[part], self.map_y[part]
+        map_x, map_y = (a * map_x + (b * map_y + (c - left)),
+                        d * map_x + (e * map_y + (f - top)))
         # One by one: remap takes longer for two channels than twice for one.
         *head, opacity = (cv2.remap(layer, map_x, map_y, cv2.INTER_LINEAR) for layer in layers)
-        rows, columns = self.window
-        down, right = (int(offset) for offset in rng.integers(0, 17, 2))
+        down, right = (int(offset) for offset in rng.integers(0, 65, 2))
         noise = self.noise[:, down:down + self.height, right:right + self.width]
         clear = 1 - opacity
         planes = []
