@@ -9,7 +9,7 @@ def add_arguments(parser):
     parser.add_argument("out", help="folder to write, new or empty")
     parser.add_argument("--subjects", type=int, default=20, metavar="N",
                         help="people (default: %(default)s)")
-    parser.add_argument("--sequences", type=int, default=6, metavar="N",
+    parser.add_argument("--sequences", type=int, default=4, metavar="N",
                         help="sequences per subject (default: %(default)s)")
     parser.add_argument("--frames", type=int, default=11, metavar="N",
                         help="mean images per sequence, neutral to apex (default: %(default)s)")
