@@ -1,0 +1,1 @@
+"""torchcaffe: Caffe on PyTorch. docs/torchcaffe.md says what it is and how it is tested."""

@@ -1,0 +1,110 @@
+"""What Caffe does to a net's text before it builds the layers: rules of state, and splits."""
+
+from torchcaffe.errors import CaffeError
+from torchcaffe.schema import caffe_pb2
+
+
+def filtered(net):
+    """The NetParameter of the layers whose `include` and `exclude` rules its `state` meets.
+
+    Raises CaffeError for a layer that gives both kinds of rules.
+    """
+    kept = caffe_pb2.NetParameter()
+    kept.CopyFrom(net)
+    del kept.layer[:]
+    for layer in net.layer:
+        if layer.include and layer.exclude:
+            raise CaffeError(f"layer {layer.name}: has include and exclude rules; give one kind")
+        included = (
+            any(meets(net.state, rule) for rule in layer.include)
+            if layer.include
+            else not any(meets(net.state, rule) for rule in layer.exclude)
+        )
+        if included:
+            kept.layer.add().CopyFrom(layer)
+    return kept
+
+
+def meets(state, rule):
+    """Whether a NetState meets a NetStateRule."""
+    return (
+        (not rule.HasField("phase") or rule.phase == state.phase)
+        and (not rule.HasField("min_level") or state.level >= rule.min_level)
+        and (not rule.HasField("max_level") or state.level <= rule.max_level)
+        and all(stage in state.stage for stage in rule.stage)
+        and not any(stage in state.stage for stage in rule.not_stage)
+    )
+
+
+def with_splits(net):
+    """The NetParameter with a Split layer after each top that several layers read.
+
+    A loss that a layer also reads counts as read once more; its weight moves to the first top of
+    the Split. Names are BVLC Caffe's, since they are seen in logs and caffemodels.
+    Raises CaffeError for a bottom that no layer before it makes.
+    """
+    makers = {}  # blob -> (place of layer, place of top), as of the layer being read
+    readers = {}
+    weights = {}
+    read_from = {}
+    for i, layer in enumerate(net.layer):
+        for j, bottom in enumerate(layer.bottom):
+            if bottom not in makers:
+                raise CaffeError(_no_maker(net, i, bottom))
+            read_from[i, j] = makers[bottom]
+            readers[makers[bottom]] = readers.get(makers[bottom], 0) + 1
+        for j, top in enumerate(layer.top):
+            makers[top] = (i, j)
+            if j < len(layer.loss_weight) and layer.loss_weight[j]:
+                weights[i, j] = layer.loss_weight[j]
+    count = {
+        top: number + (top in weights) for top, number in readers.items()
+    }
+    used = {}
+    split = caffe_pb2.NetParameter()
+    split.CopyFrom(net)
+    del split.layer[:]
+    for i, layer in enumerate(net.layer):
+        new = split.layer.add()
+        new.CopyFrom(layer)
+        for j in range(len(layer.bottom)):
+            top = read_from[i, j]
+            if count[top] > 1:
+                made = net.layer[top[0]]
+                new.bottom[j] = _split_top(made, top[1], used[top])
+                used[top] += 1
+        for j, name in enumerate(layer.top):
+            if count.get((i, j), 0) > 1:
+                added = split.layer.add(name=_split_name(layer, j), type="Split")
+                added.bottom.append(name)
+                for number in range(count[i, j]):
+                    added.top.append(_split_top(layer, j, number))
+                used[i, j] = 0
+                if (i, j) in weights:
+                    added.loss_weight.extend([weights[i, j]] + [0] * (count[i, j] - 1))
+                    new.loss_weight[j] = 0
+                    used[i, j] = 1
+    return split
+
+
+def _split_name(layer, place):
+    return f"{layer.top[place]}_{layer.name}_{place}_split"
+
+
+def _split_top(layer, place, number):
+    return f"{_split_name(layer, place)}_{number}"
+
+
+def _no_maker(net, place, bottom):
+    layer = net.layer[place]
+    later = [other.name for other in net.layer[place:] if bottom in other.top]
+    if later:
+        return (
+            f"layer {layer.name}: its bottom {bottom!r} is made only later, by layer {later[0]}; "
+            "put that layer before this one (a net has no loops)"
+        )
+    import difflib
+
+    near = difflib.get_close_matches(bottom, [top for other in net.layer[:place] for top in other.top], 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"layer {layer.name}: no layer makes its bottom {bottom!r}{hint}"

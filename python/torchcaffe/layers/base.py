@@ -1,0 +1,171 @@
+"""What a layer is, and the registry of layer types.
+
+A layer type is a class with the decorator `@layer("Name")` in the file of its family. Most types
+only say what they compute (ComputedLayer); those whose gradient is worth writing by hand, for speed
+or because BVLC Caffe's is not the derivative, say both directions (Layer).
+"""
+
+import difflib
+
+import torch
+
+from torchcaffe.blob import Blob
+from torchcaffe.errors import CaffeError
+from torchcaffe.fillers import fill
+
+LAYERS = {}
+"""{type of a layer in prototxt: its class}"""
+
+
+def layer(*types):
+    """Register a class for the layer types that prototxt files call it by."""
+
+    def register(cls):
+        for name in types:
+            LAYERS[name] = cls
+        return cls
+
+    return register
+
+
+def make(parameter, phase, device):
+    """The Layer for a LayerParameter. Raises CaffeError for a type that there is not."""
+    if parameter.type not in LAYERS:
+        near = difflib.get_close_matches(parameter.type, LAYERS, n=3, cutoff=0.5)
+        raise CaffeError(
+            f"layer {parameter.name}: no layer type {parameter.type!r}; "
+            + (f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(LAYERS))}")
+        )
+    return LAYERS[parameter.type](parameter, phase, device)
+
+
+class Layer:
+    """One layer of a net.
+
+    The net calls `setup` once with the bottoms' shapes, then `reshape` before the first and after
+    each change of a bottom's shape, `forward` for each pass, and `backward` for a pass that was
+    kept. Tensors are float32, of the shapes of the blobs and in any memory order. A bottom's tensor
+    must not be written to.
+    """
+
+    bottoms = (1, 1)
+    """The least and the greatest number of bottoms; None: any number."""
+
+    tops = (1, 1)
+    """The least and the greatest number of tops; None: any number."""
+
+    automatic_tops = 0
+    """To how many tops the net completes those that the prototxt names (BVLC's AutoTopBlobs)."""
+
+    loss_weight = 0
+    """The loss_weight of the first top where the prototxt gives none; 1 for losses."""
+
+    ignored_by_force_backward = ()
+    """Places of bottoms that get no gradient even with force_backward (labels)."""
+
+    def __init__(self, parameter, phase, device):
+        self.parameter = parameter
+        self.name = parameter.name
+        self.phase = phase
+        self.device = torch.device(device)
+        self.params = []
+        """The parameter Blobs, in the order of .caffemodel files."""
+        self.param_propagate_down = []
+        """For each of params whether its gradient is wanted; the net sets it."""
+        self.shapes = []
+        """The bottoms' shapes that `reshape` was called with last; the net sets it."""
+        self.bottom_blobs = []
+        self.top_blobs = []
+        """The net's Blobs, for layers (Python, HDF5Output) whose code works on blobs."""
+
+    def setup(self, shapes):
+        """Check the parameters and make the parameter blobs, for bottoms of these shapes."""
+
+    def reshape(self, shapes):
+        """The tops' shapes, for the bottoms'. Raises CaffeError for shapes that do not fit."""
+        raise NotImplementedError
+
+    def forward(self, bottoms, keep):
+        """The tops' tensors for the bottoms'. `keep` says whether `backward` will be called."""
+        raise NotImplementedError
+
+    def backward(self, top_diffs, propagate_down):
+        """The bottoms' gradients (None where propagate_down is false); adds those of params."""
+        raise NotImplementedError
+
+    def add_parameter(self, shape, filler=None):
+        """Append a parameter Blob, filled (zeros without a filler). Call from `setup`."""
+        blob = Blob(shape, self.device)
+        if filler is not None:
+            try:
+                fill(blob, filler)
+            except CaffeError as error:
+                self.fail(str(error))
+        self.params.append(blob)
+        self.param_propagate_down.append(True)
+        return blob
+
+    def canonical_axis(self, axis, axes):
+        """`axis` counted from the front, for a blob of `axes` axes; fails when out of range."""
+        if not -axes <= axis < axes:
+            self.fail(f"axis {axis} is out of range for a bottom of {axes} axes")
+        return axis % axes
+
+    def fail(self, message):
+        """Raise a CaffeError that names this layer."""
+        raise CaffeError(f"layer {self.name} ({self.parameter.type}): {message}")
+
+    def check(self, condition, message):
+        if not condition:
+            self.fail(message)
+
+
+class ComputedLayer(Layer):
+    """A layer whose gradient PyTorch derives from `compute`."""
+
+    def compute(self, bottoms, params):
+        """The tops' tensors (a tensor or a sequence), by operations that PyTorch differentiates."""
+        raise NotImplementedError
+
+    def forward(self, bottoms, keep):
+        params = [blob.data for blob in self.params]
+        if not keep:
+            return _sequence(self.compute(bottoms, params))
+        with torch.enable_grad():
+            self._inputs = [tensor.detach().requires_grad_() for tensor in (*bottoms, *params)]
+            self._outputs = _sequence(
+                self.compute(self._inputs[: len(bottoms)], self._inputs[len(bottoms) :])
+            )
+        return [tensor.detach() for tensor in self._outputs]
+
+    def backward(self, top_diffs, propagate_down):
+        wanted = [*propagate_down, *self.param_propagate_down]
+        outputs = [
+            (output, diff) for output, diff in zip(self._outputs, top_diffs) if output.requires_grad
+        ]
+        inputs = [tensor for tensor, want in zip(self._inputs, wanted) if want]
+        gradients = [None] * len(inputs)
+        if outputs and inputs:
+            gradients = torch.autograd.grad(
+                [output for output, _ in outputs],
+                inputs,
+                [diff for _, diff in outputs],
+                allow_unused=True,
+                retain_graph=True,
+            )
+        gradients = iter(gradients)
+        all_gradients = [
+            (torch.zeros_like(tensor) if (found := next(gradients)) is None else found)
+            if want
+            else None
+            for tensor, want in zip(self._inputs, wanted)
+        ]
+        count = len(propagate_down)
+        for blob, gradient in zip(self.params, all_gradients[count:]):
+            if gradient is not None:
+                blob.add_diff(gradient)
+        return all_gradients[:count]
+
+
+def _sequence(tensors):
+    return [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
