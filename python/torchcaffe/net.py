@@ -320,7 +320,7 @@ class LayerStep:
 
     def backward(self):
         layer, place = self.layer, self.places[0]
-        if not self.net.needs_backward[place]:
+        if not self.net.needs_backward[place] or not (layer.bottom_blobs or layer.params):
             return
         wanted = self.net.propagate_down(place)
         diffs = layer.backward([blob.diff for blob in layer.top_blobs], wanted)

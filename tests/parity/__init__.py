@@ -1,0 +1,1 @@
+"""torchcaffe next to BVLC Caffe."""
