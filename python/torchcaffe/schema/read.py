@@ -1,0 +1,151 @@
+"""Caffe's files as messages: nets and solvers in prototxt, weights and means in binary.
+
+Every function raises CaffeError, one line that names the file, for a file that is missing, empty,
+too large or no such message; for prototxt with line, column and the nearest name that exists.
+"""
+
+import difflib
+import os
+import re
+
+from google.protobuf import descriptor_pool, text_format
+from google.protobuf.message import DecodeError
+
+from torchcaffe.errors import CaffeError
+from torchcaffe.schema import caffe_pb2, upgrade
+
+LARGEST = 2**31 - 1
+"""Bytes; no message of protocol buffers can be larger."""
+
+_UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
+_UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([^.]*)')
+_REPEATED = re.compile(r'Message type "([\w.]+)" should not have multiple "([^"]*)" fields')
+
+
+def net(path):
+    """The NetParameter of a prototxt file, upgraded (upgrade.net)."""
+    return _upgraded(parse(_text(path), caffe_pb2.NetParameter(), path), path)
+
+
+def solver(path):
+    """The SolverParameter of a prototxt file, upgraded (upgrade.solver)."""
+    path = os.fspath(path)
+    return upgrade.solver(parse(_text(path), caffe_pb2.SolverParameter(), path), path)
+
+
+def binary_net(path):
+    """The NetParameter of a .caffemodel file, upgraded (upgrade.net)."""
+    parsed = message(path, caffe_pb2.NetParameter())
+    if not parsed.layer and not parsed.layers:
+        raise CaffeError(f"{path}: holds no layers; expected a .caffemodel file")
+    return _upgraded(parsed, path)
+
+
+def _upgraded(parameter, path):
+    try:
+        return upgrade.net(parameter)
+    except CaffeError as error:
+        raise CaffeError(f"{path}: {error}") from error
+
+
+def blob(path):
+    """The BlobProto of a .binaryproto file, for instance a mean image."""
+    return message(path, caffe_pb2.BlobProto())
+
+
+def message(path, into):
+    """Fill a message from a file in binary form; returns it."""
+    data = _bytes(path)
+    what = type(into).__name__
+    if data.startswith(b"\x89HDF"):
+        raise CaffeError(f"{path}: is an HDF5 file, expected a binary {what}; HDF5 needs the end .h5")
+    try:
+        into.ParseFromString(data)
+    except (DecodeError, RuntimeError, MemoryError) as error:
+        raise CaffeError(
+            f"{path}: is no binary {what}, or is damaged or cut off ({len(data)} bytes); "
+            "copy or write it again"
+        ) from error
+    return into
+
+
+def parse(text, into, path):
+    """Fill a message from prototxt text; `path` is for the errors. Returns it.
+
+    As in BVLC Caffe a field that is not repeated may be given once, and required ones must be.
+    """
+    try:
+        text_format.Parse(text, into)
+    except text_format.ParseError as error:
+        place = ":".join(str(n) for n in (path, error.GetLine(), error.GetColumn()) if n is not None)
+        raise CaffeError(f"{place}: {_explained(str(error))}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CaffeError(f"{path}: {_one_line(str(error))}") from error
+    missing = into.FindInitializationErrors()
+    if missing:
+        raise CaffeError(f"{path}: {', '.join(missing)} must be given")
+    return into
+
+
+def _bytes(path):
+    try:
+        size = os.path.getsize(path)
+        if os.path.isdir(path):
+            raise CaffeError(f"{path}: is a folder, expected a file")
+        if size > LARGEST:
+            raise CaffeError(f"{path}: has {size} bytes, more than a message can have ({LARGEST})")
+        with open(path, "rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise CaffeError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise CaffeError(f"{path!r}: is no file name ({error})") from error
+    if not data:
+        raise CaffeError(f"{path}: is empty")
+    if len(data) > LARGEST:
+        raise CaffeError(f"{path}: is larger than a message can be ({LARGEST} bytes)")
+    return data
+
+
+def _text(path):
+    data = _bytes(path)
+    if b"\0" in data:
+        raise CaffeError(f"{path}: is a binary file, expected prototxt (text)")
+    # Bytes that are no UTF-8 may stand in comments.
+    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def _explained(error):
+    """What protocol buffers say about the text, with the nearest name that exists."""
+    found = _UNKNOWN_FIELD.search(error)
+    if found:
+        kind, name = found.groups()
+        fields = descriptor_pool.Default().FindMessageTypeByName(kind).fields_by_name
+        return f"{_short(kind)} has no field {name!r}; {_nearest(name, fields)}"
+    found = _UNKNOWN_VALUE.search(error)
+    if found:
+        kind, name = found.groups()
+        values = descriptor_pool.Default().FindEnumTypeByName(kind).values_by_name
+        return f"{_short(kind)} has no value {name!r}; {_nearest(name, values)}"
+    found = _REPEATED.search(error)
+    if found:
+        return f"{found[2]!r} is given twice in {_short(found[1])}, which has it once"
+    # `line:column : 'the line': what is wrong`
+    return _one_line(re.sub(r"^\d+:\d+ : ('.*': )?", "", error, flags=re.DOTALL).rstrip("."))
+
+
+def _nearest(name, names):
+    near = difflib.get_close_matches(name.lower(), [other.lower() for other in names], 1, 0.5)
+    for other in names:
+        if near and other.lower() == near[0]:
+            return f"did you mean {other!r}?"
+    return f"it has {', '.join(sorted(names))}"
+
+
+def _short(kind):
+    return kind.removeprefix("caffe.")
+
+
+def _one_line(text):
+    text = " ".join(text.encode("utf-8", "replace").decode().split())
+    return text if len(text) <= 300 else text[:297] + "..."

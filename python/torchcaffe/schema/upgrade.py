@@ -1,0 +1,348 @@
+"""Nets and solvers of older files in today's fields, as BVLC Caffe turns them on reading.
+
+Three generations: layers of V0 (`layers { layer { type: "conv" } }`), of V1 (`layers { type:
+CONVOLUTION }`) and today's (`layer { type: "Convolution" }`). Where BVLC Caffe logs an error about
+an old field that fits no new one and goes on, so does this (on the log), and the field is left out.
+"""
+
+import os
+import sys
+
+from torchcaffe.errors import CaffeError
+from torchcaffe.schema import caffe_pb2
+
+
+def net(parameter):
+    """Bring a NetParameter up to date in place; returns it.
+
+    Raises CaffeError for what BVLC Caffe refuses: an unknown V0 type, a V0 padding layer below
+    something else than a convolution or pooling, an unknown bottom in a V0 net.
+    """
+    if any(layer.HasField("layer") for layer in parameter.layers):
+        _from_v0(parameter)
+    for layer in parameter.layers:
+        _move_transform(layer)
+    if parameter.layers:
+        _from_v1(parameter)
+    if parameter.input:
+        _inputs_to_layer(parameter)
+    for layer in parameter.layer:
+        # The three blobs of BatchNorm once needed lr_mult: 0 each; now the layer sees to it.
+        if layer.type == "BatchNorm" and len(layer.param) == 3:
+            del layer.param[:]
+    return parameter
+
+
+def solver(parameter, path):
+    """Bring the SolverParameter of a file up to date in place; returns it.
+
+    `solver_type: ADAM` becomes `type: "Adam"`. Without a snapshot_prefix, snapshots are called as
+    the file without its ending; in a snapshot_prefix that is a folder as the file, in there.
+    Raises CaffeError if solver_type and type are given.
+    """
+    if parameter.HasField("solver_type"):
+        if parameter.HasField("type"):
+            raise CaffeError(f"{path}: has solver_type (the old spelling) and type; give type only")
+        parameter.type = SOLVERS[parameter.solver_type]
+        parameter.ClearField("solver_type")
+    name = os.path.splitext(path)[0]
+    if not parameter.HasField("snapshot_prefix"):
+        parameter.snapshot_prefix = name
+    elif os.path.isdir(parameter.snapshot_prefix):
+        parameter.snapshot_prefix = os.path.join(parameter.snapshot_prefix, os.path.basename(name))
+    return parameter
+
+
+SOLVERS = {
+    caffe_pb2.SolverParameter.SGD: "SGD",
+    caffe_pb2.SolverParameter.NESTEROV: "Nesterov",
+    caffe_pb2.SolverParameter.ADAGRAD: "AdaGrad",
+    caffe_pb2.SolverParameter.RMSPROP: "RMSProp",
+    caffe_pb2.SolverParameter.ADADELTA: "AdaDelta",
+    caffe_pb2.SolverParameter.ADAM: "Adam",
+}
+
+# ---- V0
+
+_V0_TYPES = {
+    "accuracy": "ACCURACY",
+    "bnll": "BNLL",
+    "concat": "CONCAT",
+    "conv": "CONVOLUTION",
+    "data": "DATA",
+    "dropout": "DROPOUT",
+    "euclidean_loss": "EUCLIDEAN_LOSS",
+    "flatten": "FLATTEN",
+    "hdf5_data": "HDF5_DATA",
+    "hdf5_output": "HDF5_OUTPUT",
+    "im2col": "IM2COL",
+    "images": "IMAGE_DATA",
+    "infogain_loss": "INFOGAIN_LOSS",
+    "innerproduct": "INNER_PRODUCT",
+    "lrn": "LRN",
+    "multinomial_logistic_loss": "MULTINOMIAL_LOGISTIC_LOSS",
+    "pool": "POOLING",
+    "relu": "RELU",
+    "sigmoid": "SIGMOID",
+    "softmax": "SOFTMAX",
+    "softmax_loss": "SOFTMAX_LOSS",
+    "split": "SPLIT",
+    "tanh": "TANH",
+    "window_data": "WINDOW_DATA",
+}
+
+_PARAMETERS = {
+    "conv": "convolution_param",
+    "innerproduct": "inner_product_param",
+    "pool": "pooling_param",
+    "dropout": "dropout_param",
+    "lrn": "lrn_param",
+    "data": "data_param",
+    "hdf5_data": "hdf5_data_param",
+    "images": "image_data_param",
+    "window_data": "window_data_param",
+    "infogain_loss": "infogain_loss_param",
+    "concat": "concat_param",
+}
+
+# {V0 field: (its new name, the V0 types that have it)}
+_V0_FIELDS = {
+    "num_output": ("num_output", ("conv", "innerproduct")),
+    "biasterm": ("bias_term", ("conv", "innerproduct")),
+    "weight_filler": ("weight_filler", ("conv", "innerproduct")),
+    "bias_filler": ("bias_filler", ("conv", "innerproduct")),
+    "pad": ("pad", ("conv", "pool")),
+    "kernelsize": ("kernel_size", ("conv", "pool")),
+    "group": ("group", ("conv",)),
+    "stride": ("stride", ("conv", "pool")),
+    "pool": ("pool", ("pool",)),
+    "dropout_ratio": ("dropout_ratio", ("dropout",)),
+    "local_size": ("local_size", ("lrn",)),
+    "alpha": ("alpha", ("lrn",)),
+    "beta": ("beta", ("lrn",)),
+    "k": ("k", ("lrn",)),
+    "source": ("source", ("data", "hdf5_data", "images", "window_data", "infogain_loss")),
+    "batchsize": ("batch_size", ("data", "hdf5_data", "images", "window_data")),
+    "rand_skip": ("rand_skip", ("data", "images")),
+    "shuffle_images": ("shuffle", ("images",)),
+    "new_height": ("new_height", ("images",)),
+    "new_width": ("new_width", ("images",)),
+    "concat_dim": ("concat_dim", ("concat",)),
+    "det_fg_threshold": ("fg_threshold", ("window_data",)),
+    "det_bg_threshold": ("bg_threshold", ("window_data",)),
+    "det_fg_fraction": ("fg_fraction", ("window_data",)),
+    "det_context_pad": ("context_pad", ("window_data",)),
+    "det_crop_mode": ("crop_mode", ("window_data",)),
+}
+
+_V0_TRANSFORM = {
+    "scale": "scale",
+    "meanfile": "mean_file",
+    "cropsize": "crop_size",
+    "mirror": "mirror",
+}
+
+
+def _from_v0(parameter):
+    """The net with V1 layers; of the rest only what V0 nets had is kept, as BVLC Caffe does."""
+    new = caffe_pb2.NetParameter()
+    for field in ("name", "force_backward"):
+        if parameter.HasField(field):
+            setattr(new, field, getattr(parameter, field))
+    new.input.extend(parameter.input)
+    new.input_dim.extend(parameter.input_dim)
+    for layer in _without_padding_layers(parameter):
+        _v0_layer(layer, new.layers.add())
+    parameter.CopyFrom(new)
+
+
+def _without_padding_layers(parameter):
+    """The V0 layers, with the pad of padding layers moved into what reads them."""
+    makers = dict.fromkeys(parameter.input)  # blob -> the layer that made it last
+    kept = []
+    for old in parameter.layers:
+        layer = caffe_pb2.V1LayerParameter()
+        layer.CopyFrom(old)
+        kind = old.layer.type
+        for place, bottom in enumerate(old.bottom):
+            if bottom not in makers:
+                raise CaffeError(f"layer {old.layer.name}: no layer makes its bottom {bottom!r}")
+            maker = makers[bottom]
+            if maker is None or maker.layer.type != "padding":
+                continue
+            if kind not in ("conv", "pool") or len(old.bottom) != 1:
+                raise CaffeError(
+                    f"layer {old.layer.name}: a padding layer is its bottom; only conv and pool "
+                    "layers of one bottom can have that"
+                )
+            if len(maker.bottom) != 1 or len(maker.top) != 1:
+                raise CaffeError(
+                    f"layer {maker.layer.name}: a padding layer has one bottom and one top, got "
+                    f"{len(maker.bottom)} and {len(maker.top)}"
+                )
+            layer.layer.pad = maker.layer.pad
+            layer.bottom[place] = maker.bottom[0]
+        makers.update(dict.fromkeys(old.top, old))
+        if kind != "padding":
+            kept.append(layer)
+    return kept
+
+
+def _v0_layer(old, new):
+    """Fill a V1LayerParameter from one that holds a V0LayerParameter."""
+    new.bottom.extend(old.bottom)
+    new.top.extend(old.top)
+    if not old.HasField("layer"):
+        return
+    given = old.layer
+    if given.HasField("name"):
+        new.name = given.name
+    if given.HasField("type"):
+        if given.type not in _V0_TYPES:
+            raise CaffeError(
+                f"layer {given.name}: no layer type {given.type!r} of the oldest spelling; there are "
+                + ", ".join(_V0_TYPES)
+            )
+        new.type = caffe_pb2.V1LayerParameter.LayerType.Value(_V0_TYPES[given.type])
+    new.blobs.extend(given.blobs)
+    new.blobs_lr.extend(given.blobs_lr)
+    new.weight_decay.extend(given.weight_decay)
+    for field, (name, kinds) in _V0_FIELDS.items():
+        if given.HasField(field):
+            if given.type in kinds:
+                _put(getattr(new, _PARAMETERS[given.type]), name, getattr(given, field))
+            else:
+                _left_out(given.name, f"{field} of type {given.type!r}")
+    for field, name in _V0_TRANSFORM.items():
+        if given.HasField(field):
+            setattr(new.transform_param, name, getattr(given, field))
+    if given.HasField("hdf5_output_param"):
+        if given.type == "hdf5_output":
+            new.hdf5_output_param.CopyFrom(given.hdf5_output_param)
+        else:
+            _left_out(given.name, f"hdf5_output_param of type {given.type!r}")
+
+
+def _put(message, name, value):
+    field = message.DESCRIPTOR.fields_by_name[name]
+    if field.is_repeated:
+        getattr(message, name).append(value)
+    elif field.message_type:
+        getattr(message, name).CopyFrom(value)
+    else:
+        setattr(message, name, value)
+
+
+# ---- V1
+
+# Names that differ by more than their case and underscores.
+_V1_TYPES = {
+    "NONE": "",
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH",
+}
+
+_V1_PARAMETERS = [
+    field.name
+    for field in caffe_pb2.V1LayerParameter.DESCRIPTOR.fields
+    if field.name.endswith("_param")
+]
+
+
+def v1_type(value):
+    """Today's name of a V1LayerParameter.LayerType: EUCLIDEAN_LOSS is `EuclideanLoss`."""
+    name = caffe_pb2.V1LayerParameter.LayerType.Name(value)
+    return _V1_TYPES.get(name, "".join(word.capitalize() for word in name.split("_")))
+
+
+def _move_transform(layer):
+    """Scale, mean_file, crop_size and mirror of data layers, once fields of their own."""
+    for name in ("data_param", "image_data_param", "window_data_param"):
+        if not layer.HasField(name):
+            continue
+        given = getattr(layer, name)
+        for field in ("scale", "mean_file", "crop_size", "mirror"):
+            if given.HasField(field):
+                setattr(layer.transform_param, field, getattr(given, field))
+                given.ClearField(field)
+
+
+def _from_v1(parameter):
+    if parameter.layer:
+        print(
+            f"warning: net {parameter.name}: has `layers` and `layer` blocks; the former are left "
+            "out, write them as `layer`",
+            file=sys.stderr,
+        )
+    else:
+        for old in parameter.layers:
+            _v1_layer(old, parameter.layer.add())
+    del parameter.layers[:]
+
+
+def _v1_layer(old, new):
+    for field in ("bottom", "top", "include", "exclude", "blobs", "loss_weight"):
+        getattr(new, field).extend(getattr(old, field))
+    if old.HasField("name"):
+        new.name = old.name
+    if old.HasField("type"):
+        new.type = v1_type(old.type)
+    specs = max(map(len, (old.param, old.blob_share_mode, old.blobs_lr, old.weight_decay)))
+    for place in range(specs):
+        spec = new.param.add()
+        for values, field in (
+            (old.param, "name"),
+            (old.blob_share_mode, "share_mode"),
+            (old.blobs_lr, "lr_mult"),
+            (old.weight_decay, "decay_mult"),
+        ):
+            if place < len(values):
+                setattr(spec, field, values[place])
+    for field in _V1_PARAMETERS:
+        if old.HasField(field):
+            getattr(new, field).CopyFrom(getattr(old, field))
+    if old.HasField("layer"):
+        _left_out(old.name, "its V0 layer")
+
+
+# ---- Inputs
+
+def _inputs_to_layer(parameter):
+    """`input` with `input_shape` or `input_dim` as an Input layer before all others.
+
+    As in BVLC Caffe, inputs without any shape make no layer.
+    """
+    shapes, dims = parameter.input_shape, parameter.input_dim
+    if shapes or dims:
+        count = len(parameter.input)
+        if shapes and len(shapes) < count or not shapes and len(dims) < 4 * count:
+            raise CaffeError(
+                f"net {parameter.name}: has {count} input but "
+                + (f"{len(shapes)} input_shape" if shapes else f"{len(dims)} input_dim, 4 for each")
+            )
+        layer = caffe_pb2.LayerParameter(name="input", type="Input")
+        layer.top.extend(parameter.input)
+        for place in range(count):
+            shape = layer.input_param.shape.add()
+            if shapes:
+                shape.CopyFrom(shapes[place])
+            else:
+                shape.dim.extend(dims[4 * place : 4 * place + 4])
+        others = list(parameter.layer)
+        del parameter.layer[:]
+        parameter.layer.extend([layer, *others])
+    for field in ("input", "input_shape", "input_dim"):
+        parameter.ClearField(field)
+
+
+def _left_out(name, what):
+    print(f"warning: layer {name}: {what} has no place in today's fields and is left out",
+          file=sys.stderr)  # fmt: skip
