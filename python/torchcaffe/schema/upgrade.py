@@ -16,7 +16,8 @@ def net(parameter):
     """Bring a NetParameter up to date in place; returns it.
 
     Raises CaffeError for what BVLC Caffe refuses: an unknown V0 type, a V0 padding layer below
-    something else than a convolution or pooling, an unknown bottom in a V0 net.
+    something else than a convolution or pooling, an unknown bottom in a V0 net, layers of two
+    generations, `input` with too few dimensions.
     """
     if any(layer.HasField("layer") for layer in parameter.layers):
         _from_v0(parameter)
@@ -27,9 +28,10 @@ def net(parameter):
     if parameter.input:
         _inputs_to_layer(parameter)
     for layer in parameter.layer:
-        # The three blobs of BatchNorm once needed lr_mult: 0 each; now the layer sees to it.
+        # Older nets give a rate to each of BatchNorm's three blobs, which are no weights to learn.
         if layer.type == "BatchNorm" and len(layer.param) == 3:
-            del layer.param[:]
+            for spec in layer.param:
+                spec.lr_mult = spec.decay_mult = 0
     return parameter
 
 
@@ -265,26 +267,23 @@ def v1_type(value):
 
 def _move_transform(layer):
     """Scale, mean_file, crop_size and mirror of data layers, once fields of their own."""
-    for name in ("data_param", "image_data_param", "window_data_param"):
-        if not layer.HasField(name):
-            continue
-        given = getattr(layer, name)
-        for field in ("scale", "mean_file", "crop_size", "mirror"):
-            if given.HasField(field):
-                setattr(layer.transform_param, field, getattr(given, field))
-                given.ClearField(field)
+    name = f"{caffe_pb2.V1LayerParameter.LayerType.Name(layer.type)}_param".lower()
+    if name not in ("data_param", "image_data_param", "window_data_param"):
+        return
+    given = getattr(layer, name)
+    for field in ("scale", "mean_file", "crop_size", "mirror"):
+        if given.HasField(field):
+            setattr(layer.transform_param, field, getattr(given, field))
+            given.ClearField(field)
 
 
 def _from_v1(parameter):
     if parameter.layer:
-        print(
-            f"warning: net {parameter.name}: has `layers` and `layer` blocks; the former are left "
-            "out, write them as `layer`",
-            file=sys.stderr,
+        raise CaffeError(
+            f"net {parameter.name}: has `layer` and `layers` blocks; write all of them as `layer`"
         )
-    else:
-        for old in parameter.layers:
-            _v1_layer(old, parameter.layer.add())
+    for old in parameter.layers:
+        _v1_layer(old, parameter.layer.add())
     del parameter.layers[:]
 
 
@@ -315,6 +314,7 @@ def _v1_layer(old, new):
 
 # ---- Inputs
 
+
 def _inputs_to_layer(parameter):
     """`input` with `input_shape` or `input_dim` as an Input layer before all others.
 
@@ -344,5 +344,7 @@ def _inputs_to_layer(parameter):
 
 
 def _left_out(name, what):
-    print(f"warning: layer {name}: {what} has no place in today's fields and is left out",
-          file=sys.stderr)  # fmt: skip
+    print(
+        f"warning: layer {name}: {what} has no place in today's fields and is left out",
+        file=sys.stderr,
+    )
