@@ -1,0 +1,1 @@
+"""The `caffe` command: `python -m torchcaffe.command train -solver FILE`."""
