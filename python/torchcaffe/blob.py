@@ -4,6 +4,25 @@ import math
 
 import torch
 
+from torchcaffe.errors import CaffeError
+
+MOST_VALUES = 2**31 - 1
+MOST_AXES = 32
+"""BVLC Caffe's limits for a blob."""
+
+
+def checked(shape):
+    """The shape as a tuple of int. Raises CaffeError if BVLC Caffe has no blob of this shape."""
+    shape = tuple(int(size) for size in shape)
+    text = " x ".join(map(str, shape))
+    if min(shape, default=0) < 0:
+        raise CaffeError(f"a blob of {text}; a size cannot be negative")
+    if len(shape) > MOST_AXES:
+        raise CaffeError(f"a blob of {len(shape)} axes; {MOST_AXES} are the most")
+    if math.prod(shape) > MOST_VALUES:
+        raise CaffeError(f"a blob of {text}, {math.prod(shape)} values; {MOST_VALUES} are the most")
+    return shape
+
 
 class Blob:
     """An array `data` and its gradient `diff`, float32 tensors of one shape on one device.
@@ -16,7 +35,7 @@ class Blob:
 
     def __init__(self, shape, device="cpu"):
         self.device = torch.device(device)
-        self.shape = tuple(int(size) for size in shape)
+        self.shape = checked(shape)
         self._data = None
         self._diff = None
         self._pinned = [False, False]
@@ -82,7 +101,7 @@ class Blob:
 
     def reshape(self, shape):
         """Give the blob a shape. Values stay if their count does, else they are zeros."""
-        shape = tuple(int(size) for size in shape)
+        shape = checked(shape)
         if shape == self.shape:
             return
         same_count = math.prod(shape) == self.count
@@ -94,10 +113,14 @@ class Blob:
                 setattr(self, name, None)
         self.shape = shape
 
+    @property
+    def pinned_data(self):
+        return self._pinned[0]
+
     def pin_data(self):
         """The data in contiguous memory that stays the blob's until it is reshaped."""
         if not self._pinned[0]:
-            self._data = self.data.clone(memory_format=torch.contiguous_format)
+            self._data = self.data.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
             self._pinned[0] = True
         return self.data
 

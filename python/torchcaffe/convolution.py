@@ -23,7 +23,7 @@ def forward(x, weight, bias, stride, padding, dilation, groups, transposed=False
     )
 
 
-def backward(dy, x, weight, stride, padding, dilation, groups, wanted, transposed=False):
+def backward(dy, x, weight, wanted, stride, padding, dilation, groups, transposed=False):
     """(gradient of x, of weight, of bias), each None where the three flags `wanted` say so."""
     if _is_of_one_channel(x, weight, stride, dilation, groups, transposed):
         dx = (_expand if transposed else _contract)(dy, weight, padding) if wanted[0] else None

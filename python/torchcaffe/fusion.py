@@ -1,8 +1,232 @@
-"""Runs several layers as one step where that is faster."""
+"""Steps of a net that run several layers at once, where their memory traffic is the cost.
+
+NormStep runs BatchNorm, Scale, ReLU (in place, as Caffe nets write them) and a max pooling without
+overlap behind them in the order that touches the least memory:
+
+    statistics of x  ->  pooling of x itself  ->  scale, bias and ReLU on what is left
+
+Pooling may come first since scale and ReLU are monotonic in each channel; where a channel's scale
+is negative, its smallest values are pooled. Backward, the gradient arrives in the pooled shape, its
+sums over the batch are taken there, and one pass over x makes the gradient of x.
+
+What the step leaves out, the in-place blob between the layers, is computed when somebody looks at
+it. Results are those of the layers one by one, up to rounding, with one exception: where all values
+of a pooling window are zero after the ReLU, Caffe's mask names the window's first place and the one
+here the greatest value before the ReLU. The pooled value is 0 in both, so that what an unpooling
+makes of it, and every gradient behind the ReLU, are the same. A mask that other layers than an
+unpooling read is Caffe's.
+"""
+
+import torch
+
+from torchcaffe.layers.neuron import ReLU
+from torchcaffe.layers.normalization import BatchNorm, Scale
+from torchcaffe.layers.plumbing import Silence, Slice, Split
+from torchcaffe.layers.vision import Pooling
 
 
 def steps(net):
-    """The steps of a net in order."""
+    """The steps of a net in order: a NormStep where one fits, else a LayerStep for each layer."""
     from torchcaffe.net import LayerStep
 
-    return [LayerStep(net, place) for place in range(len(net.layers))]
+    made, place = [], 0
+    while place < len(net.layers):
+        places = _norm_layers(net, place)
+        step = NormStep(net, places) if len(places) > 1 else LayerStep(net, place)
+        made.append(step)
+        place = step.places[-1] + 1
+    return made
+
+
+def pass_masks_as_indices(net):
+    """Let max poolings hand their mask to unpoolings as they have it, as int64.
+
+    Only where nothing else reads it; Split, Slice and Silence pass it on as it is.
+    """
+    for place, layer in enumerate(net.layers):
+        if isinstance(layer, Pooling) and len(layer.top_blobs) == 2 and layer.has_no_overlap:
+            layer.mask_as_index = _reads_indices(net, place, net.top_names[place][1])
+
+
+def _reads_indices(net, place, blob):
+    """Whether all layers after `place` that read `blob` take an int64 mask; one does at least."""
+    readers = [
+        reader for reader in range(place + 1, len(net.layers)) if blob in net.bottom_names[reader]
+    ]
+    for reader in readers:
+        layer = net.layers[reader]
+        if isinstance(layer, (Split, Slice)):
+            if not all(_reads_indices(net, reader, top) for top in net.top_names[reader]):
+                return False
+        elif not layer.takes_index_mask and not isinstance(layer, Silence):
+            return False
+    return bool(readers)
+
+
+def _norm_layers(net, place):
+    """The places of the layers from `place` on that a NormStep can run; [] if it is none."""
+    first = net.layers[place]
+    blob = net.bottom_names[place][:1]
+    if not isinstance(first, BatchNorm) or net.top_names[place] != blob or len(first.shapes[0]) != 4:
+        return []
+    places = [place]
+    allowed = [Scale, ReLU, Pooling]
+    for later in range(place + 1, len(net.layers)):
+        layer = net.layers[later]
+        while allowed and not isinstance(layer, allowed[0]):
+            allowed.pop(0)
+        if not allowed or net.bottom_names[later] != blob or any(net.loss_weights[later]):
+            break
+        if net.needs_backward[later] != net.needs_backward[place]:
+            break
+        if isinstance(layer, Pooling):
+            if layer.has_no_overlap and net.device.type == "cpu":
+                places.append(later)
+            break
+        if net.top_names[later] != blob or not _acts_on_channels(layer):
+            break
+        places.append(later)
+        allowed.pop(0)
+    return places
+
+
+def _acts_on_channels(layer):
+    if isinstance(layer, Scale):
+        return layer.axis == 1 and len(layer.params[0].shape) == 1
+    return layer.parameter.relu_param.negative_slope == 0
+
+
+class NormStep:
+    """BatchNorm, then any of Scale, ReLU and Pooling on the same blob, as one step."""
+
+    def __init__(self, net, places):
+        self.net, self.places = net, tuple(places)
+        found = {type(net.layers[place]): net.layers[place] for place in places}
+        self.norm = found[BatchNorm]
+        self.scale = found.get(Scale)
+        self.relu = found.get(ReLU)
+        self.pool = found.get(Pooling)
+        self.blob = self.norm.bottom_blobs[0]
+
+    def forward(self, keep):
+        x = self.blob.data
+        self._reshape(x)
+        mean, variance = self._statistics(x)
+        inverse = (variance + self.norm.eps).rsqrt()
+        scale, bias = inverse, -mean * inverse
+        if self.scale is not None:
+            weight = self.scale.params[0].data
+            scale, bias = weight * inverse, bias * weight
+            if self.scale.has_bias:
+                bias = bias + self.scale.params[1].data
+        values, places = (x, None) if self.pool is None else self._pooled(x, scale)
+        top = torch.addcmul(_wide(bias), values, _wide(scale))
+        if self.relu is not None:
+            top = top.relu_()
+        if self.pool is None:
+            self.blob.set_data(top)
+        else:
+            self.blob.set_data(lambda: self._activated(x, scale, bias))
+            self._set_pooled(top, places)
+        self._kept = (x, values, places, top, mean, inverse, scale) if keep else None
+
+    def backward(self):
+        x, values, places, top, mean, inverse, scale = self._kept
+        if self.pool is None:
+            diff = self.blob.diff
+        else:
+            diff = self.pool.top_blobs[0].diff
+        if self.relu is not None:
+            diff = torch.ops.aten.threshold_backward(diff, top, 0)
+        bias_diff = _sum(diff)
+        scale_diff = (_sum(diff * values) - mean * bias_diff) * inverse
+        self._add_parameter_diffs(scale_diff, bias_diff)
+        if not self.net.propagate_down(self.places[0])[0]:
+            return
+        diff = diff * _wide(scale)
+        if self.pool is not None:
+            kernel = list(self.pool.kernel)
+            diff = torch.ops.aten.max_pool2d_with_indices_backward(
+                diff, x, kernel, kernel, [0, 0], [1, 1], False, places
+            )
+        if not self.norm.use_global_stats:
+            count = x.numel() / x.shape[1]
+            slope = scale * inverse * scale_diff / -count
+            diff.addcmul_(x, _wide(slope)).add_(_wide(-slope * mean - scale * bias_diff / count))
+        self.blob.set_diff(diff)
+
+    def undo(self):
+        """Give the blob and the statistics what they were before `forward`."""
+        self.blob.set_data(self._kept[0])
+        for blob, before in zip(self.norm.params, self._before):
+            blob.data.copy_(before)
+
+    def _reshape(self, x):
+        for place in self.places:
+            layer = self.net.layers[place]
+            if layer.shapes != [x.shape]:
+                layer.shapes = [x.shape]
+                layer.reshape(layer.shapes)
+
+    def _statistics(self, x):
+        """(mean, biased variance) that normalise this pass; the batch's are counted."""
+        norm = self.norm
+        if norm.use_global_stats:
+            return norm.global_stats()
+        self._before = [blob.data.clone() for blob in norm.params]
+        mean, variance = torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
+        count = x.numel() / x.shape[1]
+        norm.add_stats(mean, variance * (count / max(count - 1, 1)))
+        return mean, variance
+
+    def _pooled(self, x, scale):
+        """(values of x whose scaled ones are greatest, their places)"""
+        kernel = list(self.pool.kernel)
+        if bool((scale > 0).all()):
+            return torch.ops.aten.max_pool2d_with_indices(x, kernel, kernel)
+        sign = _wide(scale.sign())
+        values, places = torch.ops.aten.max_pool2d_with_indices(x * sign, kernel, kernel)
+        if bool((sign == 0).any()):
+            values = x.flatten(2).gather(2, places.flatten(2)).view(places.shape)
+            return values, places
+        return values.mul_(sign), places
+
+    def _set_pooled(self, top, places):
+        blobs = self.pool.top_blobs
+        blobs[0].set_data(top)
+        if len(blobs) == 2:
+            blobs[1].set_data(
+                places if self.pool.mask_as_index else self._caffes_mask(top, places)
+            )
+
+    def _caffes_mask(self, top, places):
+        """As floats; the first place of windows whose values are all zero after the ReLU."""
+        if self.relu is not None:
+            (rows, columns), (height, width) = top.shape[2:], self.pool.kernel
+            first = torch.arange(rows, device=top.device)[:, None] * (height * columns * width)
+            first = first + torch.arange(columns, device=top.device) * width
+            places = torch.where(top > 0, places, first)
+        return places.to(top.dtype)
+
+    def _activated(self, x, scale, bias):
+        top = torch.addcmul(_wide(bias), x, _wide(scale))
+        return top if self.relu is None else top.relu_()
+
+    def _add_parameter_diffs(self, scale_diff, bias_diff):
+        if self.scale is None:
+            return
+        for blob, diff, wanted in zip(
+            self.scale.params, (scale_diff, bias_diff), self.scale.param_propagate_down
+        ):
+            if wanted:
+                blob.add_diff(diff)
+
+
+def _wide(channels):
+    """(C,) -> (1, C, 1, 1)"""
+    return channels.view(1, -1, 1, 1)
+
+
+def _sum(values):
+    """Over all but the channels."""
+    return values.sum((0, 2, 3))

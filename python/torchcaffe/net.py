@@ -38,7 +38,7 @@ class Net:
         self.name = parameter.name
         self.state = parameter.state
         self.phase = parameter.state.phase
-        self.parameter = graph.with_splits(graph.filtered(parameter))
+        self.parameter = graph.with_splits(graph.filtered(parameter), whole=parameter)
         self.debug_info = parameter.debug_info
         self.layers, self.layer_names = [], []
         self.blobs = collections.OrderedDict()
@@ -54,6 +54,9 @@ class Net:
         self._blob_needs_backward = {}
         self._available = {}
         self._kept = False
+        self._backward_was_used = False
+        self._last_pass = None
+        self._overwritten_sources = {}
         _check_names(self.parameter)
         with torch.no_grad():
             for layer_parameter in self.parameter.layer:
@@ -68,6 +71,8 @@ class Net:
             for top in tops
         ]
         self.outputs = sorted(self._available)
+        self._start_from_loss_weights()
+        fusion.pass_masks_as_indices(self)
         self.steps = fusion.steps(self)
 
     # ---- Building
@@ -96,15 +101,15 @@ class Net:
         self._available.update(dict.fromkeys(tops))
         while len(tops) < layer.automatic_tops:
             tops.append(f"(automatic {parameter.name} {len(tops)})")
-        for name in tops:
-            if name in self.blobs and name not in parameter.bottom:
-                raise CaffeError(
-                    f"layer {parameter.name}: its top {name!r} is already made by layer "
-                    f"{self._maker(name)}; give one of the two another name"
-                )
-            self.blobs.setdefault(name, Blob((), self.device))
         _check_count(layer, "bottom", len(bottoms), layer.bottoms)
         _check_count(layer, "top", len(tops), layer.tops)
+        for place, name in enumerate(tops):
+            if list(parameter.bottom[place : place + 1]) == [name]:
+                self._note_overwritten_source(name)
+            elif name in self.blobs:
+                layer.fail(self._made_twice(name, tops, place))
+            else:
+                self.blobs[name] = Blob((), self.device)
         layer.bottom_blobs = bottoms
         layer.top_blobs = [self.blobs[name] for name in tops]
         shapes = [blob.shape for blob in bottoms]
@@ -135,10 +140,21 @@ class Net:
         for name in tops:
             self._blob_needs_backward[name] = needs
 
-    def _maker(self, blob):
-        return next(
-            name for name, tops in zip(self.layer_names, self.top_names) if blob in tops
+    def _made_twice(self, name, tops, place):
+        if name in tops[:place]:
+            return f"two of its tops are named {name!r}; give one another name"
+        makers = zip(self.layer_names, self.top_names)
+        maker = next(layer for layer, made in makers if name in made)
+        return (
+            f"its top {name!r} is already made by layer {maker}; give one of the two another name "
+            "(in place works only for the bottom of the same place, if no other layer reads it)"
         )
+
+    def _note_overwritten_source(self, name):
+        """A layer works in place on what a layer without bottoms makes: data, or an input."""
+        for tops, bottoms in zip(self.top_names, self.bottom_names):
+            if name in tops and not bottoms:
+                self._overwritten_sources[name] = None
 
     def _reshape_tops(self, layer):
         layer.shapes = [blob.shape for blob in layer.bottom_blobs]
@@ -146,7 +162,10 @@ class Net:
         if len(shapes) != len(layer.top_blobs):
             layer.fail(f"makes {len(shapes)} tops, but {len(layer.top_blobs)} are named")
         for blob, shape in zip(layer.top_blobs, shapes):
-            blob.reshape(shape)
+            try:
+                blob.reshape(shape)
+            except CaffeError as error:
+                layer.fail(f"its top would be {error}")
 
     def _add_parameter(self, layer, place, spec):
         """Take over a parameter blob, or share it with the layer that had its name first."""
@@ -227,20 +246,30 @@ class Net:
         """Give every blob the shape that follows from the inputs' shapes."""
         for layer in self.layers:
             self._reshape_tops(layer)
+        self._start_from_loss_weights()
 
     @torch.no_grad()
     def forward(self, start=0, end=None, keep=None):
         """Run the layers from place `start` to `end`, both included; returns the loss.
 
         The loss is the weighted sum over their tops, a tensor of no axes. `keep` says whether
-        layers remember what `backward` needs; None: in the training phase.
+        layers remember what `backward` needs; None: in the training phase, and in a net whose
+        `backward` was called before.
         """
         end = len(self.layers) - 1 if end is None else end
-        self._kept = self.phase == caffe_pb2.TRAIN if keep is None else keep
+        if keep is None:
+            keep = self.phase == caffe_pb2.TRAIN or self._backward_was_used
+        self._kept = keep
+        if self._last_pass and start == self._last_pass[1] + 1:
+            self._last_pass = (self._last_pass[0], end)
+        else:
+            self._last_pass = (start, end)
         loss = torch.zeros((), device=self.device)
         for step in self._steps_between(start, end):
-            step.forward(self._kept)
+            step.forward(keep)
             for i in step.places:
+                if not keep and not self.bottom_names[i]:
+                    self._remember_overwritten(i)
                 for blob, weight in zip(self.layers[i].top_blobs, self.loss_weights[i]):
                     if weight:
                         loss = loss + weight * blob.data.sum()
@@ -253,6 +282,7 @@ class Net:
         Parameters' gradients are added to; blobs' gradients are replaced.
         """
         start = len(self.layers) - 1 if start is None else start
+        self._backward_was_used = True
         if not self._kept:
             self._forward_again()
         self._start_from_loss_weights()
@@ -281,14 +311,27 @@ class Net:
         single = [LayerStep(self, i) for i in step.places]
         self.steps[place : place + 1] = single
         if self._kept:
+            step.undo()
             for one in single:
                 one.forward(True)
 
+    def _remember_overwritten(self, place):
+        """Before a layer works in place on a source's top, the values that it had."""
+        for name in self.top_names[place]:
+            if name in self._overwritten_sources:
+                self._overwritten_sources[name] = self.blobs[name].data.clone()
+
     def _forward_again(self):
-        """Run what is above the sources once more, keeping; the sources' tops stay as they are."""
+        """Run the layers of the last pass once more, keeping; the sources' tops stay."""
         self._kept = True
-        for step in self.steps:
+        start, end = self._last_pass or (0, len(self.layers) - 1)
+        for name, values in self._overwritten_sources.items():
+            if values is not None:
+                self.blobs[name].set_data(values)
+        for step in self._steps_between(start, end):
             if self.bottom_names[step.places[0]]:
+                for i in step.places:
+                    self.layers[i].forget_last_pass()
                 step.forward(True)
 
     def propagate_down(self, place):
@@ -309,7 +352,7 @@ class LayerStep:
 
     def forward(self, keep):
         layer = self.layer
-        bottoms = [blob.data for blob in layer.bottom_blobs]
+        bottoms = [self._bottom(blob, keep) for blob in layer.bottom_blobs]
         shapes = [bottom.shape for bottom in bottoms]
         if shapes != layer.shapes:
             layer.shapes = shapes
@@ -317,6 +360,11 @@ class LayerStep:
         results = layer.forward(bottoms, keep)
         for blob, result in zip(layer.top_blobs, results):
             blob.set_data(result)
+
+    def _bottom(self, blob, keep):
+        """The tensor of a bottom; a copy if the layer keeps it and then writes over its memory."""
+        overwritten = keep and blob.pinned_data and any(blob is top for top in self.layer.top_blobs)
+        return blob.data.clone() if overwritten else blob.data
 
     def backward(self):
         layer, place = self.layer, self.places[0]
@@ -349,6 +397,10 @@ def _check_count(layer, what, got, limits):
     least, most = limits
     if (least is not None and got < least) or (most is not None and got > most):
         expected = (
-            f"{least}" if least == most else f"at least {least}" if most is None else f"{least or 0} to {most}"
+            f"{least}"
+            if least == most
+            else f"at least {least}"
+            if most is None
+            else f"{least or 0} to {most}"
         )
         layer.fail(f"has {got} {what}s, expected {expected}")

@@ -63,6 +63,9 @@ class Layer:
     ignored_by_force_backward = ()
     """Places of bottoms that get no gradient even with force_backward (labels)."""
 
+    takes_index_mask = False
+    """Whether a bottom that is the mask of a max pooling may be int64, as PyTorch has it."""
+
     def __init__(self, parameter, phase, device):
         self.parameter = parameter
         self.name = parameter.name
@@ -93,9 +96,18 @@ class Layer:
         """The bottoms' gradients (None where propagate_down is false); adds those of params."""
         raise NotImplementedError
 
+    def forget_last_pass(self):
+        """Called before the last pass is run again on the same bottoms: undo what it has changed.
+
+        For layers whose passes depend on the ones before.
+        """
+
     def add_parameter(self, shape, filler=None):
         """Append a parameter Blob, filled (zeros without a filler). Call from `setup`."""
-        blob = Blob(shape, self.device)
+        try:
+            blob = Blob(shape, self.device)
+        except CaffeError as error:
+            self.fail(f"its parameter {len(self.params)} would be {error}")
         if filler is not None:
             try:
                 fill(blob, filler)

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from torchcaffe import convolution
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
 from torchcaffe.schema import caffe_pb2
 
@@ -149,7 +150,7 @@ class ConvolutionLayer(WindowLayer):
             self._bottoms = folded
         return [
             self._unfolded(
-                torch.ops.aten.convolution(bottom, weight, bias, *self._geometry()), shape
+                convolution.forward(bottom, weight, bias, *self._geometry()), shape
             )
             for bottom, shape in zip(folded, (bottom.shape for bottom in bottoms))
         ]
@@ -162,13 +163,12 @@ class ConvolutionLayer(WindowLayer):
         for bottom, diff, want in zip(self._bottoms, top_diffs, propagate_down):
             shape = diff.shape
             *results, bias_diff = (
-                torch.ops.aten.convolution_backward(
+                convolution.backward(
                     self._folded(diff),
                     bottom,
                     weight,
-                    [self.num_output],
-                    *self._geometry(),
                     [want, wanted[0], has_bias and wanted[1]],
+                    *self._geometry(),
                 )
                 if want or any(wanted)
                 else (None, None, None)
@@ -183,7 +183,7 @@ class ConvolutionLayer(WindowLayer):
     def _geometry(self):
         filled = [list(sizes) or [start] for sizes, start in
                   ((self.stride, 1), (self.pad, 0), (self.dilation, 1))]  # fmt: skip
-        return *filled, self.transposed, [0] * len(filled[0]), self.group
+        return *filled, self.group, self.transposed
 
     def _folded(self, values):
         """The axes before channels as one, and at least one spatial axis."""
@@ -336,9 +336,11 @@ class Pooling(ComputedLayer):
 
     method             "MAX" or "AVE"
     kernel, stride, pad   (h, w); kernel is the image with global_pooling
+    mask_as_index      whether the second top is int64, for unpoolings alone (fusion.py sets it)
     """
 
     tops = (1, 2)
+    mask_as_index = False
 
     def setup(self, shapes):
         given = self.parameter.pooling_param
@@ -428,7 +430,9 @@ class Pooling(ComputedLayer):
         values, places = torch.ops.aten.max_pool2d_with_indices(x, *self._geometry(), 1, self.ceil)
         if keep:
             self._places = places
-        return [values] if len(self.top_blobs) == 1 else [values, places.to(values.dtype)]
+        if len(self.top_blobs) == 1:
+            return [values]
+        return [values, places if self.mask_as_index else places.to(values.dtype)]
 
     def backward(self, top_diffs, propagate_down):
         if not self._window.is_torch:
@@ -447,6 +451,16 @@ class Pooling(ComputedLayer):
                 diff, self._bottom, *self._geometry(), [1, 1], self.ceil, self._places
             )
         ]
+
+    @property
+    def has_no_overlap(self):
+        """Whether this is max pooling by windows side by side that cover the image exactly."""
+        return (
+            self.method == "MAX"
+            and self.pad == (0, 0)
+            and tuple(self.kernel) == tuple(self.stride)
+            and all(size % kernel == 0 for size, kernel in zip(self.shapes[0][2:], self.kernel))
+        )
 
     def _geometry(self):
         return list(self.kernel), list(self.stride), list(self.pad)
