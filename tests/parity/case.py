@@ -13,6 +13,8 @@ class Case:
     given is drawn from a normal distribution. After `forward` the outputs get `diffs` (or random
     gradients, or with `loss` what Caffe itself starts from) and `backward` runs. The whole is
     repeated `passes` times. `reshape` gives inputs new shapes after the net was built.
+    `force_backward`, on unless given, has every input get a gradient. `memory`: (data, labels) for
+    a MemoryData layer, which must be the first.
     """
 
     name: str
@@ -23,10 +25,12 @@ class Case:
     phase: str = "TRAIN"
     loss: bool = False
     backward: bool = True
+    force_backward: bool = True
     without_gradient: tuple = ()
     passes: int = 1
     reshape: dict = dataclasses.field(default_factory=dict)
     random_seed: int | None = None
+    memory: tuple = ()
 
 
 class Chance(random.Random):

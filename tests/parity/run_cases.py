@@ -22,6 +22,8 @@ def run(case, arrays):
         net.blobs[name].reshape(*shape)
     if case["reshape"]:
         net.reshape()
+    if "memory data" in arrays:
+        net.set_input_arrays(arrays["memory data"], arrays["memory labels"])
     rng = np.random.RandomState(case["seed"])
     for layer, blobs in net.params.items():
         for place, blob in enumerate(blobs):

@@ -45,8 +45,9 @@ def write_cases(folder, cases):
             arrays[f"param {layer} {place}"] = np.asarray(value, np.float32)
         for name, value in case.diffs.items():
             arrays[f"diff {name}"] = np.asarray(value, np.float32)
+        arrays.update(zip(("memory data", "memory labels"), case.memory))
         net = folder / f"{number}.prototxt"
-        force = "force_backward: true\n" if case.backward else ""
+        force = "force_backward: true\n" if case.backward and case.force_backward else ""
         net.write_text(f"{force}{inputs}{case.net}\n")
         np.savez(folder / f"{number}.npz", **arrays)
         described.append(

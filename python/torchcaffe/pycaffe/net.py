@@ -5,6 +5,7 @@ import collections
 import numpy as np
 from google.protobuf import text_format
 
+from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net as _Net
 from torchcaffe.schema import caffe_pb2
 
@@ -66,3 +67,15 @@ class Net:
 
     def reshape(self):
         self._net.reshape()
+
+    def set_input_arrays(self, data, labels):
+        """Give a net whose first layer is MemoryData its arrays (see MemoryData.set_arrays).
+
+        `labels` may also have one axis. Raises CaffeError if there is no such layer.
+        """
+        first = self._net.layers[0] if self._net.layers else None
+        if first is None or first.parameter.type != "MemoryData":
+            raise CaffeError("set_input_arrays: the net's first layer is not a MemoryData layer")
+        if getattr(labels, "ndim", None) == 1:
+            labels = np.ascontiguousarray(labels[:, np.newaxis, np.newaxis, np.newaxis])
+        first.set_arrays(data, labels)

@@ -1,0 +1,76 @@
+"""Databases of records, read in key order and round again."""
+
+import os
+import threading
+import weakref
+
+import lmdb
+
+from torchcaffe.errors import CaffeError
+from torchcaffe.schema import caffe_pb2
+
+_REMEDY = "copy or build it again"
+
+_environments = weakref.WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def open_database(backend, source):
+    """The Lmdb of the folder `source`, shared with everybody in the process who reads it.
+
+    Raises CaffeError if it is missing, empty, truncated or no LMDB, and for backend LEVELDB: no
+    maintained package reads LevelDB.
+    """
+    file = os.path.join(source, "data.mdb")
+    if backend == caffe_pb2.DataParameter.LEVELDB:
+        raise CaffeError(
+            f"{source}: is an LMDB; give backend: LMDB (Caffe's default is LEVELDB)"
+            if os.path.isfile(file)
+            else f"{source}: LevelDB is not read; convert it to LMDB and give backend: LMDB"
+        )
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise CaffeError(f"{file}: {error.strerror}; source must be the folder of an LMDB") from None
+    # py-lmdb refuses to open a database twice in a process. A forked child may not use its parent's.
+    key = os.getpid(), status.st_dev, status.st_ino
+    with _lock:
+        database = _environments.get(key)
+        if database is None:
+            database = _environments[key] = Lmdb(source, file, status.st_size)
+    return database
+
+
+class Lmdb:
+    """An LMDB opened for reading, without its lock file: any number of processes may read it."""
+
+    def __init__(self, source, file, size):
+        self.source = source
+        if size == 0:
+            raise CaffeError(f"{file}: is empty (0 bytes); {_REMEDY}")
+        try:
+            self._environment = lmdb.open(source, readonly=True, lock=False, create=False)
+            pages, page = self._environment.info()["last_pgno"] + 1, self._environment.stat()["psize"]
+        except lmdb.Error as error:
+            raise CaffeError(f"{file}: no readable LMDB ({error}); {_REMEDY}") from None
+        # Reading a page that is not there would end the process with a bus error.
+        if size < pages * page:
+            raise CaffeError(f"{file}: truncated, {size} of {pages * page} bytes; {_REMEDY}")
+        if self._environment.stat()["entries"] == 0:
+            raise CaffeError(f"{file}: holds no records; {_REMEDY}")
+
+    def first(self):
+        """(key, value) of the first record."""
+        return next(self.records())
+
+    def records(self):
+        """(key, value) of the records in key order, from the first again after the last, endlessly."""
+        try:
+            with self._environment.begin() as transaction:
+                cursor = transaction.cursor()
+                while True:
+                    if not cursor.first():
+                        raise CaffeError(f"{self.source}: holds no records; {_REMEDY}")
+                    yield from cursor.iternext()
+        except lmdb.Error as error:
+            raise CaffeError(f"{self.source}: damaged LMDB ({error}); {_REMEDY}") from None

@@ -1,0 +1,133 @@
+"""transform_param: what Caffe does to an image on its way into a batch."""
+
+import math
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from torchcaffe import random_state
+from torchcaffe.errors import CaffeError
+from torchcaffe.schema import caffe_pb2
+
+
+def new_generator():
+    """A numpy Generator for one layer, seeded from the process's random state.
+
+    A layer's thread draws from its own, so that what it draws does not depend on timing.
+    """
+    return np.random.default_rng(random_state.integer(2**63 - 1))
+
+
+class Transformer:
+    """Mean, crop, mirror and scale of a TransformationParameter, as BVLC's DataTransformer.
+
+    A crop is random in the phase TRAIN and else in the centre (rounded to the upper left); a mirror
+    is random in both phases. The mean is taken at the place that the crop has in the image, before
+    mirroring. (value - mean) * scale is computed in float32.
+
+    Raises CaffeError for a mean given as file and as value, and for an unreadable mean file.
+    """
+
+    def __init__(self, parameter, phase):
+        self.crop = parameter.crop_size
+        self.mirror = parameter.mirror
+        self.scale = np.float32(parameter.scale)
+        self.force_color = parameter.force_color
+        self.force_gray = parameter.force_gray
+        self.random_crop = self.crop > 0 and phase == caffe_pb2.TRAIN
+        self.mean = None
+        self._mean_file = parameter.mean_file if parameter.HasField("mean_file") else None
+        if self._mean_file is not None and parameter.mean_value:
+            raise CaffeError("has a mean_file and a mean_value; give one of them")
+        if self.force_color and self.force_gray:
+            raise CaffeError("has force_color and force_gray; give one of them")
+        if self._mean_file is not None:
+            self.mean = read_mean(self._mean_file)
+        elif parameter.mean_value:
+            self.mean = np.array(parameter.mean_value, np.float32)[:, None, None]
+        self._random = new_generator() if self.mirror or self.random_crop else None
+
+    def top_shape(self, shape):
+        """channels x height x width of the result for an image of `shape`.
+
+        Raises CaffeError for an image that is smaller than the crop or does not fit the mean.
+        """
+        channels, height, width = shape
+        if min(height, width) < self.crop:
+            raise CaffeError(
+                f"is {height}x{width}, smaller than crop_size {self.crop}; lower crop_size or enlarge it"
+            )
+        if self._mean_file is not None and self.mean.shape != tuple(shape):
+            raise CaffeError(
+                f"is {_text(shape)}, but the mean of {self._mean_file} is {_text(self.mean.shape)}; "
+                "compute the mean from images of this size"
+            )
+        if self.mean is not None and self._mean_file is None and len(self.mean) not in (1, channels):
+            raise CaffeError(
+                f"has {channels} channels for {len(self.mean)} mean_value; give one or {channels}"
+            )
+        return (channels, self.crop, self.crop) if self.crop else (channels, height, width)
+
+    def __call__(self, image, top):
+        """Write the transformed image, channels x height x width of any type, into float32 `top`.
+
+        Raises CaffeError as `top_shape`, and where the result is not of `top`'s shape.
+        """
+        shape = self.top_shape(image.shape)
+        if shape != top.shape:
+            raise CaffeError(
+                f"is {_text(image.shape)} and makes {_text(shape)}, but its batch began with "
+                f"{_text(top.shape)}; make all of one size or give crop_size"
+            )
+        mirrored = self.mirror and self._random.integers(2)
+        mean = self.mean
+        if self.crop:
+            window = self._window(image.shape)
+            image = image[window]
+            if self._mean_file is not None:
+                mean = mean[window]
+        if mirrored:
+            top = top[:, :, ::-1]
+        if mean is not None:
+            np.subtract(image, mean, out=top)
+            if self.scale != 1:
+                np.multiply(top, self.scale, out=top)
+        elif self.scale != 1:
+            np.multiply(image, self.scale, out=top)
+        else:
+            np.copyto(top, image)
+
+    def _window(self, shape):
+        spare = shape[1] - self.crop, shape[2] - self.crop
+        if self.random_crop:
+            offsets = [int(self._random.integers(size + 1)) for size in spare]
+        else:
+            offsets = [size // 2 for size in spare]
+        return (slice(None), *(slice(offset, offset + self.crop) for offset in offsets))
+
+
+def read_mean(path):
+    """The mean of a binaryproto file (compute_image_mean's), float32 channels x height x width."""
+    blob = caffe_pb2.BlobProto()
+    try:
+        with open(path, "rb") as file:
+            blob.ParseFromString(file.read())
+    except OSError as error:
+        raise CaffeError(f"mean_file {path}: {error.strerror}") from None
+    except DecodeError:
+        raise CaffeError(f"mean_file {path}: is no BlobProto; make it with compute_image_mean") from None
+    if any(blob.HasField(name) for name in ("num", "channels", "height", "width")):
+        shape = blob.num, blob.channels, blob.height, blob.width
+    else:
+        shape = (*blob.shape.dim, 1, 1, 1, 1)[:4]
+    values = np.array(blob.data or blob.double_data, np.float32)
+    if len(blob.shape.dim) > 4 or not values.size or values.size != math.prod(shape):
+        raise CaffeError(
+            f"mean_file {path}: holds {values.size} values of shape {_text(shape)}; "
+            "make it with compute_image_mean"
+        )
+    return values.reshape(shape)[0]
+
+
+def _text(shape):
+    return "x".join(map(str, shape))
