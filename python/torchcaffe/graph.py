@@ -1,5 +1,7 @@
 """What Caffe does to a net's text before it builds the layers: rules of state, and splits."""
 
+import difflib
+
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 
@@ -36,11 +38,15 @@ def meets(state, rule):
     )
 
 
-def with_splits(net):
+def with_splits(net, whole=None):
     """The NetParameter with a Split layer after each top that several layers read.
 
-    A loss that a layer also reads counts as read once more; its weight moves to the first top of
-    the Split. Names are BVLC Caffe's, since they are seen in logs and caffemodels.
+    A top with a loss_weight that a layer also reads counts as read once more; its weight moves to
+    the first top of the Split. Names are BVLC Caffe's, since they are seen in logs and caffemodels.
+    The layer's other tops keep their weights, and a loss layer whose weight has moved counts once;
+    BVLC Caffe clears all weights of the layer, which drops the others and gives a loss layer its
+    default weight again, so that the loss that it logs is too great by the loss itself.
+    `whole`: the net before its rules of state were followed, for a better message.
     Raises CaffeError for a bottom that no layer before it makes.
     """
     makers = {}  # blob -> (place of layer, place of top), as of the layer being read
@@ -50,16 +56,14 @@ def with_splits(net):
     for i, layer in enumerate(net.layer):
         for j, bottom in enumerate(layer.bottom):
             if bottom not in makers:
-                raise CaffeError(_no_maker(net, i, bottom))
+                raise CaffeError(_no_maker(net, i, bottom, whole or net))
             read_from[i, j] = makers[bottom]
             readers[makers[bottom]] = readers.get(makers[bottom], 0) + 1
         for j, top in enumerate(layer.top):
             makers[top] = (i, j)
             if j < len(layer.loss_weight) and layer.loss_weight[j]:
                 weights[i, j] = layer.loss_weight[j]
-    count = {
-        top: number + (top in weights) for top, number in readers.items()
-    }
+    count = {top: number + (top in weights) for top, number in readers.items()}
     used = {}
     split = caffe_pb2.NetParameter()
     split.CopyFrom(net)
@@ -95,16 +99,24 @@ def _split_top(layer, place, number):
     return f"{_split_name(layer, place)}_{number}"
 
 
-def _no_maker(net, place, bottom):
+def _no_maker(net, place, bottom, whole):
     layer = net.layer[place]
-    later = [other.name for other in net.layer[place:] if bottom in other.top]
+    start = f"layer {layer.name} ({layer.type}): "
+    later = [other.name for other in net.layer[place + 1 :] if bottom in other.top]
     if later:
         return (
-            f"layer {layer.name}: its bottom {bottom!r} is made only later, by layer {later[0]}; "
+            f"{start}its bottom {bottom!r} is made only later, by layer {later[0]}; "
             "put that layer before this one (a net has no loops)"
         )
-    import difflib
-
-    near = difflib.get_close_matches(bottom, [top for other in net.layer[:place] for top in other.top], 1)
+    left_out = [
+        other.name for other in whole.layer if bottom in other.top and other.name != layer.name
+    ]
+    if left_out:
+        return (
+            f"{start}its bottom {bottom!r} is made by layer {left_out[0]}, which its include or "
+            "exclude rules leave out here; give both layers the same rules"
+        )
+    made = [top for other in net.layer if other is not layer for top in other.top]
+    near = difflib.get_close_matches(bottom, made, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"layer {layer.name}: no layer makes its bottom {bottom!r}{hint}"
+    return f"{start}no layer makes its bottom {bottom!r}{hint}"

@@ -188,8 +188,9 @@ class Net:
         permissive = spec.share_mode == caffe_pb2.ParamSpec.PERMISSIVE
         if blob.count != owned.count if permissive else blob.shape != owned.shape:
             layer.fail(
-                f"shares param {spec.name!r} with layer {owner_name}, of shape {shape_text(owned.shape)}, "
-                f"and its own is {shape_text(blob.shape)}; make them equal"
+                f"shares param {spec.name!r} with layer {owner_name}, of shape "
+                f"{shape_text(owned.shape)}, and its own is {shape_text(blob.shape)}; "
+                "make them equal"
                 + ("" if permissive else " or give share_mode: PERMISSIVE")
             )
         if blob.shape == owned.shape:
@@ -211,7 +212,7 @@ class Net:
                 values[index] = getattr(spec, field)
 
     def _leave_out_what_no_loss_needs(self):
-        """Drop the backward pass of layers below which no loss depends (Net::Init's second walk)."""
+        """Drop the backward pass of layers that no loss depends on (Net::Init's second walk)."""
         under_loss, skipped = set(), set()
         for i in reversed(range(len(self.layers))):
             contributes = any(self.loss_weights[i]) or any(

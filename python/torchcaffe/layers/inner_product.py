@@ -14,6 +14,7 @@ class InnerProduct(ComputedLayer):
 
     def setup(self, shapes):
         given = self.parameter.inner_product_param
+        self.check(given.num_output > 0, "num_output is 0, expected 1 or more")
         self.axis = self.canonical_axis(given.axis, len(shapes[0]))
         inner = math.prod(shapes[0][self.axis :])
         shape = (inner, given.num_output) if given.transpose else (given.num_output, inner)
@@ -24,6 +25,7 @@ class InnerProduct(ComputedLayer):
     def reshape(self, shapes):
         given = self.parameter.inner_product_param
         expected = self.params[0].shape[0 if given.transpose else 1]
+        self.axis = self.canonical_axis(given.axis, len(shapes[0]))
         inner = math.prod(shapes[0][self.axis :])
         self.check(inner == expected, f"its bottom has {inner} values a sample, expected {expected}")
         return [(*shapes[0][: self.axis], given.num_output)]
