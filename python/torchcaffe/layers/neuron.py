@@ -84,12 +84,13 @@ class PReLU(Layer):
         count = self.params[0].count
         self.check(
             self.parameter.prelu_param.channel_shared or shapes[0][1] == count,
-            f"its bottom has {shapes[0][1:2]} channels, but it has {count} slopes",
+            f"its bottom has {shapes[0][1]} channels, but it has {count} slopes",
         )
         return [shapes[0]]
 
     def _check_axes(self, shapes):
-        self.check(len(shapes[0]) >= 2, f"its bottom has {len(shapes[0])} axes, expected at least 2")
+        axes = len(shapes[0])
+        self.check(axes >= 2, f"its bottom has {axes} axes, expected at least 2")
 
     def _slopes(self, x):
         """The slopes in a shape that goes with the bottom."""

@@ -144,7 +144,7 @@ def power(chance, number):
     exponent = ("", "power: 0", "power: 1", "power: 2", "power: 3", "power: 0.5", "power: -1.5",
                 "power: 2.5")[number % 8]  # fmt: skip
     whole = number % 8 < 5
-    scale = chance.choice(("", "scale: 0", "scale: 0.7", "scale: 1.9" if not whole else "scale: -1.3"))
+    scale = chance.choice(("", "scale: 0", "scale: 0.7", "scale: -1.3" if whole else "scale: 1.9"))
     shift = chance.choice(("", "shift: 0.4", "shift: 1.2"))
     parameters = f"power_param {{ {exponent}  {scale}  {shift} }}"
     x = small_whole if number == 4 else None
