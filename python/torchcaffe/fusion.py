@@ -10,11 +10,9 @@ is negative, its smallest values are pooled. Backward, the gradient arrives in t
 sums over the batch are taken there, and one pass over x makes the gradient of x.
 
 What the step leaves out, the in-place blob between the layers, is computed when somebody looks at
-it. Results are those of the layers one by one, up to rounding, with one exception: where all values
-of a pooling window are zero after the ReLU, Caffe's mask names the window's first place and the one
-here the greatest value before the ReLU. The pooled value is 0 in both, so that what an unpooling
-makes of it, and every gradient behind the ReLU, are the same. A mask that other layers than an
-unpooling read is Caffe's.
+it. Results are those of the layers one by one, up to rounding. The mask takes care: in a window
+whose values are all zero after the ReLU Caffe finds the first one greatest, pooling before the ReLU
+another one, and an unpooling puts the decoder's values, which are not zero, where the mask says.
 """
 
 import torch
@@ -195,18 +193,15 @@ class NormStep:
         blobs = self.pool.top_blobs
         blobs[0].set_data(top)
         if len(blobs) == 2:
-            blobs[1].set_data(
-                places if self.pool.mask_as_index else self._caffes_mask(top, places)
-            )
+            if self.relu is not None:
+                places = torch.where(top > 0, places, self._first_places(top))
+            blobs[1].set_data(places if self.pool.mask_as_index else places.to(top.dtype))
 
-    def _caffes_mask(self, top, places):
-        """As floats; the first place of windows whose values are all zero after the ReLU."""
-        if self.relu is not None:
-            (rows, columns), (height, width) = top.shape[2:], self.pool.kernel
-            first = torch.arange(rows, device=top.device)[:, None] * (height * columns * width)
-            first = first + torch.arange(columns, device=top.device) * width
-            places = torch.where(top > 0, places, first)
-        return places.to(top.dtype)
+    def _first_places(self, top):
+        """For each pooling window its first place in the plane of x."""
+        (rows, columns), (height, width) = top.shape[2:], self.pool.kernel
+        below = torch.arange(rows, device=top.device) * (height * columns * width)
+        return below[:, None] + torch.arange(columns, device=top.device) * width
 
     def _activated(self, x, scale, bias):
         top = torch.addcmul(_wide(bias), x, _wide(scale))

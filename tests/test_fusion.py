@@ -1,0 +1,190 @@
+"""Fused steps against the same layers one by one."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from google.protobuf import text_format
+
+from torchcaffe import fusion
+from torchcaffe.net import LayerStep, Net
+from torchcaffe.schema import caffe_pb2
+
+SEED = int.from_bytes(os.urandom(4), "little")
+
+NET = """
+force_backward: true
+layer {{ name: "x"  type: "Input"  top: "x"  input_param {{ shape {{ {shape} }} }} }}
+layer {{ name: "conv"  type: "Convolution"  bottom: "x"  top: "y"
+         convolution_param {{ num_output: 5  kernel_size: 3  pad: 1  weight_filler {{ type: "xavier" }} }} }}
+layer {{ name: "bn"  type: "BatchNorm"  bottom: "y"  top: "y" }}
+{layers}
+"""
+SCALE = """layer { name: "scale"  type: "Scale"  bottom: "y"  top: "y"
+  scale_param { bias_term: true } }"""
+RELU = 'layer { name: "relu"  type: "ReLU"  bottom: "y"  top: "y" }'
+POOL = """layer { name: "pool"  type: "Pooling"  bottom: "y"  top: "pool"  top: "mask"
+  pooling_param { pool: MAX  kernel_size: 2  stride: 2 } }"""
+UNPOOL = """
+layer { name: "between"  type: "Power"  bottom: "pool"  top: "between"  power_param { shift: 1 } }
+layer { name: "unpool"  type: "Python"  bottom: "between"  bottom: "mask"  top: "unpool"
+        python_param { module: "gcnet_layers"  layer: "MaxUnpool"  param_str: '{"name": "unpool"}' } }
+"""
+
+
+def net_of(layers, phase, shape=(3, 1, 8, 6)):
+    dims = " ".join(f"dim: {size}" for size in shape)
+    parameter = text_format.Parse(
+        NET.format(layers="\n".join(layers), shape=dims), caffe_pb2.NetParameter()
+    )
+    parameter.state.phase = phase
+    return Net(parameter)
+
+
+def one_by_one(net):
+    """The net without fused steps and with float masks."""
+    net.steps = [LayerStep(net, place) for place in range(len(net.layers))]
+    for layer in net.layers:
+        if layer.parameter.type == "Pooling":
+            layer.mask_as_index = False
+    return net
+
+
+def fill(net, scales):
+    generator = torch.Generator().manual_seed(SEED)
+    for blob in net.learnable:
+        blob.data.copy_(torch.randn(blob.shape, generator=generator))
+    for layer in net.layers:
+        if layer.parameter.type == "BatchNorm":
+            for blob in layer.params:
+                blob.data.abs_()
+        if layer.parameter.type == "Scale":
+            layer.params[0].data.copy_(torch.tensor(scales))
+    net.blobs["x"].data.copy_(torch.randn(net.blobs["x"].shape, generator=generator))
+
+
+def run(net):
+    net.forward(keep=True)
+    generator = torch.Generator().manual_seed(SEED + 1)
+    for name in net.outputs:
+        net.blobs[name].set_diff(torch.randn(net.blobs[name].shape, generator=generator))
+    net.clear_diffs()
+    net.backward()
+
+
+def everything(net):
+    values = {}
+    for name, blob in net.blobs.items():
+        values[name], values[f"{name} diff"] = blob.data.float(), blob.diff.float()
+    for place, blob in enumerate(net.parameters):
+        values[f"param {place}"], values[f"param {place} diff"] = blob.data, blob.diff
+    return values
+
+
+def assert_equal(ours, theirs):
+    print("seed", SEED)
+    for name, expected in theirs.items():
+        largest = max(expected.abs().max().item(), 1e-6)
+        difference = (ours[name] - expected).abs().max().item()
+        assert difference <= 1e-5 * largest, f"seed {SEED}: {name} differs by {difference}"
+
+
+CHAINS = {
+    "norm": [],
+    "norm relu": [RELU],
+    "norm scale": [SCALE],
+    "norm scale relu": [SCALE, RELU],
+    "norm scale pool": [SCALE, POOL],
+    "norm relu pool": [RELU, POOL],
+    "norm scale relu pool": [SCALE, RELU, POOL],
+    "norm scale relu pool unpool": [SCALE, RELU, POOL, UNPOOL],
+}
+SCALES = {
+    "positive": [0.5, 1.0, 2.0, 0.1, 3.0],
+    "negative": [0.5, -1.0, 2.0, -0.1, 3.0],
+    "zero": [0.5, 0.0, -2.0, 0.1, 3.0],
+}
+
+
+@pytest.mark.parametrize("phase", [caffe_pb2.TRAIN, caffe_pb2.TEST])
+@pytest.mark.parametrize("scales", SCALES)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_fused_step_equals_its_layers(chain, scales, phase):
+    fused = net_of(CHAINS[chain], phase)
+    plain = one_by_one(net_of(CHAINS[chain], phase))
+    length = 1 + len(CHAINS[chain]) - ("unpool" in chain.split())
+    if length > 1:
+        assert max(len(step.places) for step in fused.steps) == length
+    for net in (fused, plain):
+        fill(net, SCALES[scales])
+        run(net)
+    assert_equal(everything(fused), everything(plain))
+
+
+def test_masks_for_unpoolings_alone_are_indices():
+    net = net_of(CHAINS["norm scale relu pool unpool"], caffe_pb2.TRAIN)
+    net.forward()
+    assert net.blobs["mask"].data.dtype == torch.int64
+    net = net_of(CHAINS["norm scale relu pool"], caffe_pb2.TRAIN)
+    net.forward()
+    assert net.blobs["mask"].data.dtype == torch.float32
+
+
+def test_a_batch_of_another_size_goes_through():
+    fused = net_of(CHAINS["norm scale relu pool unpool"], caffe_pb2.TRAIN)
+    plain = one_by_one(net_of(CHAINS["norm scale relu pool unpool"], caffe_pb2.TRAIN))
+    for net in (fused, plain):
+        run(net)
+        net.blobs["x"].reshape((2, 1, 4, 10))
+        fill(net, SCALES["positive"])
+        run(net)
+    assert_equal(everything(fused), everything(plain))
+
+
+@pytest.mark.parametrize("part", ["forward", "backward"])
+def test_a_run_that_ends_inside_a_step_takes_it_apart(part):
+    fused = net_of(CHAINS["norm scale relu pool"], caffe_pb2.TRAIN)
+    plain = one_by_one(net_of(CHAINS["norm scale relu pool"], caffe_pb2.TRAIN))
+    relu = fused.layer_names.index("relu")
+    for net in (fused, plain):
+        fill(net, SCALES["negative"])
+        if part == "forward":
+            net.forward(end=relu, keep=True)
+        else:
+            net.forward(keep=True)
+            net.blobs["y"].set_diff(torch.ones(net.blobs["y"].shape))
+            net.clear_diffs()
+            net.backward(start=relu)
+    ours, theirs = everything(fused), everything(plain)
+    if part == "forward":
+        ours, theirs = ({name: values[name] for name in ("y", "param 2", "param 3")} for values in (ours, theirs))
+    assert_equal(ours, theirs)
+
+
+def test_numpy_views_stay_valid_over_fused_steps():
+    from torchcaffe.pycaffe import Blob
+
+    net = net_of(CHAINS["norm scale relu pool unpool"], caffe_pb2.TRAIN)
+    fill(net, SCALES["positive"])
+    net.forward()
+    views = {name: Blob(blob).data for name, blob in net.blobs.items()}
+    before = {name: view.copy() for name, view in views.items()}
+    views["x"] += 1
+    net.forward()
+    for name in ("y", "pool", "unpool"):
+        assert not np.array_equal(views[name], before[name])
+    assert views["mask"].dtype == np.float32
+    expected = everything(net)
+    for name, view in views.items():
+        np.testing.assert_array_equal(view, expected[name].numpy())
+
+
+def test_the_nets_of_the_paper_are_fused():
+    from torchcaffe.schema import read
+    from conftest import REPOSITORY
+
+    parameter = read.net(REPOSITORY / "prototxt" / "deploy_gcnet.prototxt")
+    parameter.state.phase = caffe_pb2.TEST
+    fused = [step for step in Net(parameter).steps if isinstance(step, fusion.NormStep)]
+    assert [len(step.places) for step in fused] == [4, 4, 4, 3, 3, 3, 4, 4, 4]
