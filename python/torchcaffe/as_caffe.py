@@ -1,0 +1,32 @@
+"""`import caffe` gives torchcaffe: for scripts and Python layers that were written for BVLC Caffe."""
+
+import importlib
+import sys
+
+MODULES = (
+    "classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "pycaffe",
+)  # fmt: skip
+
+
+def install():
+    """Let `import caffe` and its submodules resolve to torchcaffe.pycaffe in this process.
+
+    Raises CaffeError if another `caffe` has been imported before.
+    """
+    pycaffe = importlib.import_module("torchcaffe.pycaffe")
+    found = sys.modules.get("caffe")
+    if found is pycaffe:
+        return
+    if found is not None:
+        from torchcaffe.errors import CaffeError
+
+        raise CaffeError(
+            f"another caffe ({getattr(found, '__file__', found)}) is imported already; torchcaffe "
+            "cannot take its place in this process"
+        )
+    sys.modules["caffe"] = pycaffe
+    for name in MODULES:
+        sys.modules[f"caffe.{name}"] = importlib.import_module(f"torchcaffe.pycaffe.{name}")
+    sys.modules["caffe._caffe"] = sys.modules["caffe.pycaffe"]
+    sys.modules["caffe.proto.caffe_pb2"] = importlib.import_module("torchcaffe.schema.caffe_pb2")
+    pycaffe._caffe = sys.modules["caffe._caffe"]
