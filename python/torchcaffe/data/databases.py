@@ -33,8 +33,12 @@ def open_database(backend, source):
     except OSError as error:
         raise CaffeError(f"{file}: {error.strerror}; source must be the folder of an LMDB") from None
     # py-lmdb refuses to open a database twice in a process. A forked child may not use its parent's.
-    key = os.getpid(), status.st_dev, status.st_ino
+    process = os.getpid()
+    key = process, status.st_dev, status.st_ino
     with _lock:
+        for (opened_by, *_), database in list(_environments.items()):
+            if opened_by != process:
+                database.close()
         database = _environments.get(key)
         if database is None:
             database = _environments[key] = Lmdb(source, file, status.st_size)
@@ -58,6 +62,10 @@ class Lmdb:
             raise CaffeError(f"{file}: truncated, {size} of {pages * page} bytes; {_REMEDY}")
         if self._environment.stat()["entries"] == 0:
             raise CaffeError(f"{file}: holds no records; {_REMEDY}")
+
+    def close(self):
+        """Close the environment; who still reads gets an error."""
+        self._environment.close()
 
     def first(self):
         """(key, value) of the first record."""

@@ -25,16 +25,16 @@ def image(datum, force_color=False, force_gray=False):
     """
     if datum.encoded:
         return _decoded(datum.data, force_color, force_gray)
-    shape = datum.channels, datum.height, datum.width
-    if min(shape) <= 0:
+    shape = channels, height, width = datum.channels, datum.height, datum.width
+    if channels <= 0 or height <= 0 or width <= 0:
         raise CaffeError(f"has the shape {_text(shape)}; every size must be positive")
-    count = shape[0] * shape[1] * shape[2]
-    held = len(datum.data) or len(datum.float_data)
+    count = channels * height * width
+    data = datum.data
+    held = len(data) or len(datum.float_data)
     if held < count:
         raise CaffeError(f"holds {held} values, its shape {_text(shape)} needs {count}")
-    if datum.data:
-        return np.frombuffer(datum.data, np.uint8, count).reshape(shape)
-    return _floats(datum)[:count].reshape(shape)
+    values = np.frombuffer(data, np.uint8, count) if data else _floats(datum)[:count]
+    return values.reshape(shape)
 
 
 def channels_first(picture):

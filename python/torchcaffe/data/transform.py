@@ -36,13 +36,13 @@ class Transformer:
         self.force_gray = parameter.force_gray
         self.random_crop = self.crop > 0 and phase == caffe_pb2.TRAIN
         self.mean = None
-        self._mean_file = parameter.mean_file if parameter.HasField("mean_file") else None
-        if self._mean_file is not None and parameter.mean_value:
+        self.mean_file = parameter.mean_file if parameter.HasField("mean_file") else None
+        if self.mean_file is not None and parameter.mean_value:
             raise CaffeError("has a mean_file and a mean_value; give one of them")
         if self.force_color and self.force_gray:
             raise CaffeError("has force_color and force_gray; give one of them")
-        if self._mean_file is not None:
-            self.mean = read_mean(self._mean_file)
+        if self.mean_file is not None:
+            self.mean = read_mean(self.mean_file)
         elif parameter.mean_value:
             self.mean = np.array(parameter.mean_value, np.float32)[:, None, None]
         self._random = new_generator() if self.mirror or self.random_crop else None
@@ -57,53 +57,78 @@ class Transformer:
             raise CaffeError(
                 f"is {height}x{width}, smaller than crop_size {self.crop}; lower crop_size or enlarge it"
             )
-        if self._mean_file is not None and self.mean.shape != tuple(shape):
+        if self.mean_file is not None and self.mean.shape != tuple(shape):
             raise CaffeError(
-                f"is {_text(shape)}, but the mean of {self._mean_file} is {_text(self.mean.shape)}; "
+                f"is {_text(shape)}, but the mean of {self.mean_file} is {_text(self.mean.shape)}; "
                 "compute the mean from images of this size"
             )
-        if self.mean is not None and self._mean_file is None and len(self.mean) not in (1, channels):
+        if self.mean is not None and self.mean_file is None and len(self.mean) not in (1, channels):
             raise CaffeError(
                 f"has {channels} channels for {len(self.mean)} mean_value; give one or {channels}"
             )
         return (channels, self.crop, self.crop) if self.crop else (channels, height, width)
 
-    def __call__(self, image, top):
-        """Write the transformed image, channels x height x width of any type, into float32 `top`.
+    def batch(self, size):
+        """A Batch of `size` images, to be filled."""
+        return Batch(self, size)
 
-        Raises CaffeError as `top_shape`, and where the result is not of `top`'s shape.
+    def window(self, shape, draws):
+        """The slices of the crop in an image of `shape`."""
+        spare = shape[1] - self.crop, shape[2] - self.crop
+        if self.random_crop:
+            row, column = int(draws[0] * (spare[0] + 1)), int(draws[1] * (spare[1] + 1))
+        else:
+            row, column = spare[0] // 2, spare[1] // 2
+        return slice(None), slice(row, row + self.crop), slice(column, column + self.crop)
+
+    def draws(self, size):
+        """For each of `size` images three numbers from 0 to 1: for row, column and mirror."""
+        return self._random.random((size, 3)).tolist() if self._random is not None else None
+
+
+class Batch:
+    """Transformed images, float32 N x channels x height x width in the shape of the first one."""
+
+    def __init__(self, transformer, size):
+        self._transformer, self._size = transformer, size
+        self._draws = transformer.draws(size)
+        self._data = None
+        self._count = 0
+
+    def add(self, image):
+        """Transform and append an image, channels x height x width of uint8 or float32.
+
+        Raises CaffeError as `Transformer.top_shape`, and for a result of another shape.
         """
-        shape = self.top_shape(image.shape)
+        rules = self._transformer
+        shape = rules.top_shape(image.shape)
+        if self._data is None:
+            self._data = np.empty((self._size, *shape), np.float32)
+        top = self._data[self._count]
         if shape != top.shape:
             raise CaffeError(
                 f"is {_text(image.shape)} and makes {_text(shape)}, but its batch began with "
                 f"{_text(top.shape)}; make all of one size or give crop_size"
             )
-        mirrored = self.mirror and self._random.integers(2)
-        mean = self.mean
-        if self.crop:
-            window = self._window(image.shape)
+        draws = self._draws[self._count] if self._draws is not None else None
+        mean = rules.mean
+        if rules.crop:
+            window = rules.window(image.shape, draws)
             image = image[window]
-            if self._mean_file is not None:
+            if rules.mean_file is not None:
                 mean = mean[window]
-        if mirrored:
+        if rules.mirror and draws[2] < 0.5:
             top = top[:, :, ::-1]
-        if mean is not None:
-            np.subtract(image, mean, out=top)
-            if self.scale != 1:
-                np.multiply(top, self.scale, out=top)
-        elif self.scale != 1:
-            np.multiply(image, self.scale, out=top)
-        else:
+        if mean is None:
             np.copyto(top, image)
-
-    def _window(self, shape):
-        spare = shape[1] - self.crop, shape[2] - self.crop
-        if self.random_crop:
-            offsets = [int(self._random.integers(size + 1)) for size in spare]
         else:
-            offsets = [size // 2 for size in spare]
-        return (slice(None), *(slice(offset, offset + self.crop) for offset in offsets))
+            np.subtract(image, mean, out=top)
+        self._count += 1
+
+    def finish(self):
+        """The array, once `size` images are added."""
+        scale = self._transformer.scale
+        return self._data if scale == 1 else np.multiply(self._data, scale, out=self._data)
 
 
 def read_mean(path):

@@ -90,9 +90,10 @@ class Data(PrefetchedLayer):
             transformer = Transformer(self.parameter.transform_param, self.phase)
             database = open_database(parameter.backend, parameter.source)
             key, value = database.first()
-            with _about_record(database.source, key):
-                _, image = _read(value, transformer)
-                shape = transformer.top_shape(image.shape)
+            try:
+                shape = transformer.top_shape(_read(value, transformer)[1].shape)
+            except CaffeError as error:
+                raise _about_record(database, key, error) from None
         shapes = [(parameter.batch_size, *shape), (parameter.batch_size,)][: len(self.top_blobs)]
         self.start(shapes, _database_batches(database, transformer, parameter.batch_size, len(shapes)))
 
@@ -105,27 +106,21 @@ def _read(value, transformer):
 def _database_batches(database, transformer, size, tops):
     records = database.records()
     while True:
-        data, labels = None, np.empty(size, np.float32)
+        batch, labels = transformer.batch(size), np.empty(size, np.float32)
         for place in range(size):
             key, value = next(records)
-            with _about_record(database.source, key):
+            try:
                 datum, image = _read(value, transformer)
-                if data is None:
-                    data = np.empty((size, *transformer.top_shape(image.shape)), np.float32)
-                transformer(image, data[place])
-                labels[place] = datum.label
-        yield (data, labels)[:tops]
+                batch.add(image)
+            except CaffeError as error:
+                raise _about_record(database, key, error) from None
+            labels[place] = datum.label
+        yield (batch.finish(), labels)[:tops]
 
 
-@contextlib.contextmanager
-def _about_record(source, key):
-    try:
-        yield
-    except CaffeError as error:
-        message = f"{source}: record {key.decode(errors='backslashreplace')!r} {error}"
-    else:
-        return
-    raise CaffeError(message)
+def _about_record(database, key, error):
+    shown = key.decode(errors="backslashreplace")
+    return CaffeError(f"{database.source}: record {shown!r} {error}")
 
 
 @layer("ImageData")
@@ -161,8 +156,10 @@ class ImageData(PrefetchedLayer):
             start < len(lines),
             f"has rand_skip {parameter.rand_skip} and {parameter.source} only {len(lines)} lines",
         )
-        with naming(self), _about_image(parameter, lines[start][0]):
-            shape = transformer.top_shape(_read_image(parameter, lines[start][0]).shape)
+        with naming(self):
+            shape = _with_image(
+                parameter, lines[start][0], lambda image: transformer.top_shape(image.shape)
+            )
         size = parameter.batch_size
         self.start(
             [(size, *shape), (size,)], _list_batches(parameter, lines, start, random, transformer)
@@ -189,7 +186,7 @@ def _read_list(source):
     return lines
 
 
-def _read_image(parameter, path):
+def _image_of(parameter, path):
     path = parameter.root_folder + path
     flag = cv2.IMREAD_COLOR if parameter.is_color else cv2.IMREAD_GRAYSCALE
     picture = cv2.imread(path, flag) if os.path.isfile(path) else None
@@ -202,34 +199,28 @@ def _read_image(parameter, path):
     return datums.channels_first(picture)
 
 
-@contextlib.contextmanager
-def _about_image(parameter, path):
+def _with_image(parameter, path, use):
+    """use(the image of a line); a CaffeError of it names the list and the image."""
     try:
-        yield
+        return use(_image_of(parameter, path))
     except CaffeError as error:
         message = f"{parameter.source}: image {parameter.root_folder}{path} {error}"
-    else:
-        return
     raise CaffeError(message)
 
 
 def _list_batches(parameter, lines, place, random, transformer):
     size = parameter.batch_size
     while True:
-        data, labels = None, np.empty(size, np.float32)
+        batch, labels = transformer.batch(size), np.empty(size, np.float32)
         for number in range(size):
             path, labels[number] = lines[place]
-            with _about_image(parameter, path):
-                image = _read_image(parameter, path)
-                if data is None:
-                    data = np.empty((size, *transformer.top_shape(image.shape)), np.float32)
-                transformer(image, data[number])
+            _with_image(parameter, path, batch.add)
             place += 1
             if place == len(lines):
                 place = 0
                 if parameter.shuffle:
                     random.shuffle(lines)
-        yield data, labels
+        yield batch.finish(), labels
 
 
 @layer("MemoryData")
@@ -255,7 +246,7 @@ class MemoryData(Layer):
         )
         self._shapes = [(self.batch_size, *self.shape), (self.batch_size,)]
 
-    def set_arrays(self, data, labels):
+    def set_input_arrays(self, data, labels):
         """Give out these from the next forward on.
 
         data: float32 N x channels x height x width; labels: float32 N x 1 x 1 x 1; both contiguous,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 
 import cv2
 import numpy as np
@@ -160,7 +161,7 @@ class Warp:
 
     def _picture(self, path):
         if self.cached is None:
-            picture = cv2.imread(path, cv2.IMREAD_COLOR)
+            picture = cv2.imread(path, cv2.IMREAD_COLOR) if os.path.isfile(path) else None
         else:
             # Held as the file's bytes, as BVLC Caffe does.
             if path not in self.cached:
