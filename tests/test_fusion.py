@@ -17,7 +17,7 @@ NET = """
 force_backward: true
 layer {{ name: "x"  type: "Input"  top: "x"  input_param {{ shape {{ {shape} }} }} }}
 layer {{ name: "conv"  type: "Convolution"  bottom: "x"  top: "y"
-         convolution_param {{ num_output: 5  kernel_size: 3  pad: 1  weight_filler {{ type: "xavier" }} }} }}
+         convolution_param {{ num_output: 5  kernel_size: 3  pad: 1  bias_term: false  weight_filler {{ type: "xavier" }} }} }}
 layer {{ name: "bn"  type: "BatchNorm"  bottom: "y"  top: "y" }}
 {layers}
 """
@@ -158,7 +158,7 @@ def test_a_run_that_ends_inside_a_step_takes_it_apart(part):
             net.backward(start=relu)
     ours, theirs = everything(fused), everything(plain)
     if part == "forward":
-        ours, theirs = ({name: values[name] for name in ("y", "param 2", "param 3")} for values in (ours, theirs))
+        ours, theirs = ({name: values[name] for name in ("y", "param 1", "param 2")} for values in (ours, theirs))
     assert_equal(ours, theirs)
 
 

@@ -260,13 +260,15 @@ class Net:
         end = len(self.layers) - 1 if end is None else end
         if keep is None:
             keep = self.phase == caffe_pb2.TRAIN or self._backward_was_used
+        self._kept = False  # a step that is now taken apart has not run in this pass
+        steps = self._steps_between(start, end)
         self._kept = keep
         if self._last_pass and start == self._last_pass[1] + 1:
             self._last_pass = (self._last_pass[0], end)
         else:
             self._last_pass = (start, end)
         loss = torch.zeros((), device=self.device)
-        for step in self._steps_between(start, end):
+        for step in steps:
             step.forward(keep)
             for i in step.places:
                 if not keep and not self.bottom_names[i]:
