@@ -92,26 +92,22 @@ class PReLU(Layer):
         axes = len(shapes[0])
         self.check(axes >= 2, f"its bottom has {axes} axes, expected at least 2")
 
-    def _slopes(self, x):
-        """The slopes in a shape that goes with the bottom."""
-        return self.params[0].data.reshape(1, -1, *[1] * (x.dim() - 2))
-
     def forward(self, bottoms, keep):
         x = bottoms[0]
         if keep:
             # The memory of a pinned blob is overwritten by this layer's own result.
             self._bottom = x.clone() if self.parameter.top[0] == self.parameter.bottom[0] else x
-        return [torch.where(x > 0, x, self._slopes(x) * x)]
+        return [torch.prelu(x, self.params[0].data.reshape(-1))]
 
     def backward(self, top_diffs, propagate_down):
-        x, diff = self._bottom, top_diffs[0]
-        positive = x > 0
+        x = self._bottom
+        slopes = self.params[0].data.reshape(1, -1, *[1] * (x.dim() - 2))
+        diff, products = torch.ops.aten._prelu_kernel_backward(top_diffs[0], x, slopes)
         if self.param_propagate_down[0]:
-            products = (diff * x).masked_fill_(positive, 0)
             shared = self.parameter.prelu_param.channel_shared
             axes = [axis for axis in range(x.dim()) if shared or axis != 1]
             self.params[0].add_diff(products.sum(axes))
-        return [torch.where(positive, diff, self._slopes(x) * diff) if propagate_down[0] else None]
+        return [diff if propagate_down[0] else None]
 
 
 @layer("ELU")
@@ -337,8 +333,9 @@ class Dropout(NeuronLayer):
         x = bottoms[0]
         if self.phase != caffe_pb2.TRAIN or self.ratio == 0:
             return [x]
-        mask = torch.empty_like(x).bernoulli_(1 - self.ratio, generator=generator(self.device))
-        mask.mul_(1 / (1 - self.ratio))
+        # Whole numbers from 0 to 2^31 - 1: made several times as fast as by bernoulli_.
+        numbers = torch.empty_like(x, dtype=torch.int32).random_(generator=generator(self.device))
+        mask = (numbers >= int(self.ratio * 2**31)) * (1 / (1 - self.ratio))
         if keep:
             self._mask = mask
         return [x * mask]
