@@ -29,8 +29,7 @@ layer { name: "relu1"  type: "ReLU"  bottom: "ip1"  top: "ip1" }
 layer { name: "ip2"  type: "InnerProduct"  bottom: "ip1"  top: "ip2"
   param { lr_mult: 0.5  decay_mult: 2 }
   inner_product_param { num_output: 3  weight_filler { type: "xavier" } } }
-layer { name: "accuracy"  type: "Accuracy"  bottom: "ip2"  bottom: "label"  top: "accuracy"
-  include { phase: TEST } }
+layer { name: "accuracy"  type: "Accuracy"  bottom: "ip2"  bottom: "label"  top: "accuracy" }
 layer { name: "loss"  type: "SoftmaxWithLoss"  bottom: "ip2"  bottom: "label"  top: "loss" }
 """
 

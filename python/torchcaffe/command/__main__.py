@@ -7,6 +7,7 @@ import sys
 import torch
 
 import torchcaffe
+from torchcaffe import as_caffe
 from torchcaffe.command import devices, log, score, train
 from torchcaffe.command.flags import FLAGS, parse
 from torchcaffe.errors import CaffeError
@@ -79,9 +80,7 @@ def run(values, rest):
             + (f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}")
         )
     # Python layers say `import caffe`; they mean this one.
-    from torchcaffe import pycaffe
-
-    sys.modules.setdefault("caffe", pycaffe)
+    as_caffe.install()
     COMMANDS[rest[0]][0](values)
 
 

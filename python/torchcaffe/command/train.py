@@ -4,7 +4,6 @@ import contextlib
 import signal
 import sys
 
-from torchcaffe import weights
 from torchcaffe.command import devices, log
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import read
@@ -27,6 +26,9 @@ def train(flags):
     parameter = read.solver(flags.solver)
     parameter.train_state.level = flags.level
     parameter.train_state.stage.extend(stage for stage in flags.stage.split(",") if stage)
+    if flags.weights:
+        del parameter.weights[:]
+        parameter.weights.append(flags.weights)
     device = devices.for_training(flags.gpu, parameter)
     with Signals(effects["sigint_effect"], effects["sighup_effect"]) as signals:
         solver = make(parameter, device)
@@ -34,10 +36,6 @@ def train(flags):
         if flags.snapshot:
             log.info(f"Resuming from {flags.snapshot}")
             solver.restore(flags.snapshot)
-        for path in filter(None, flags.weights.split(",")):
-            log.info(f"Finetuning from {path}")
-            for net in (solver.net, *solver.test_nets):
-                weights.copy_from(net, path)
         log.info("Starting Optimization")
         with _progress(solver):
             solver.solve()

@@ -145,8 +145,8 @@ class Solver:
         net = Net(net, self.device)
         for paths in self.param.weights:
             for path in paths.split(","):
-                log.info(f"Finetuning from {path.strip()}")
-                weights.copy_from(net, path.strip())
+                log.info(f"Finetuning from {path}")
+                weights.copy_from(net, path)
         return net
 
     # ---- Training
