@@ -212,6 +212,7 @@ class Reshape(_Reshaped):
     """`num_axes` axes from `axis` on (-1: all of them) replaced by `shape`.
 
     A dim of 0 copies the bottom's size at that place, one dim of -1 is what remains.
+    BVLC Caffe loses the gradient where a Flatten reads this layer's top; here it has it.
     """
 
     def new_shape(self, shape):
