@@ -6,6 +6,18 @@ import numpy as np
 from gcnet_layers.reported import ReportedLayer, shape_text
 
 
+FRACTIONAL = "mask has fractional entries, expected whole numbers"
+
+
+def _out_of_range(mask, top):
+    return (
+        "mask has entries from {:g} to {:g}, expected 0 to {} for tops of {}x{}; the "
+        "mask must come from the pooling that this layer undoes".format(
+            float(mask.min()), float(mask.max()), top[2] * top[3] - 1, top[2], top[3]
+        )
+    )
+
+
 class MaxUnpool(ReportedLayer):
     """Scatter N x C x h x w values to N x C x H x W by the mask of a max pooling layer.
 
@@ -40,7 +52,7 @@ class MaxUnpool(ReportedLayer):
                 )
 
     def reshape(self, bottom, top):
-        values, mask = bottom[0].data.shape, bottom[1].data.shape
+        values, mask = tuple(bottom[0].shape), tuple(bottom[1].shape)
         if len(values) != 4 or values != mask:
             raise ValueError(
                 "values are {} and mask is {}, expected two blobs of one shape "
@@ -55,15 +67,10 @@ class MaxUnpool(ReportedLayer):
         mask = bottom[1].data
         # Written so that NaN, which compares as false, is refused as well.
         if not (mask.min(initial=0) >= 0 and mask.max(initial=0) < plane):
-            raise ValueError(
-                "mask has entries from {:g} to {:g}, expected 0 to {} for tops of {}x{}; the "
-                "mask must come from the pooling that this layer undoes".format(
-                    mask.min(), mask.max(), plane - 1, unpooled.shape[2], unpooled.shape[3]
-                )
-            )
+            raise ValueError(_out_of_range(mask, unpooled.shape))
         index = mask.astype(np.int64)
         if (index != mask).any():
-            raise ValueError("mask has fractional entries, expected whole numbers")
+            raise ValueError(FRACTIONAL)
         index += np.arange(0, unpooled.size, plane).reshape(mask.shape[:2] + (1, 1))
         self.target = index.ravel()
         values = bottom[0].data.ravel()
@@ -78,3 +85,71 @@ class MaxUnpool(ReportedLayer):
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
             bottom[0].diff[...] = top[0].diff.ravel()[self.target].reshape(bottom[0].diff.shape)
+
+    # The same on torch tensors, for engines that offer them (torchcaffe). Mostly each mask entry
+    # lies in the 2x2 window of its own value; then no two values meet, and four selections do.
+
+    def forward_tensors(self, bottoms):
+        values, mask = bottoms
+        count, channels, height, width = values.shape
+        top = (count, channels, self.height or 2 * height, self.width or 2 * width)
+        self.own = _own_windows(mask) if top[2:] == (2 * height, 2 * width) else None
+        if self.own is None:
+            return [self._scatter(values, mask, top)]
+        import torch
+
+        unpooled = values.new_empty(top).to(memory_format=_memory_order(values))
+        zero = values.new_zeros(())
+        for corner, here in zip(_corners(unpooled), self.own):
+            torch.where(here, values, zero, out=corner)
+        return [unpooled]
+
+    def backward_tensors(self, top_diffs, propagate_down):
+        if not propagate_down[0]:
+            return [None, None]
+        diff = top_diffs[0]
+        if self.own is None:
+            return [diff.flatten(2).gather(2, self.index).reshape(self.bottom_shape), None]
+        corners = _corners(diff)
+        found = corners[0]
+        for corner, here in zip(corners[1:], self.own[1:]):
+            found = corner.where(here, found)
+        return [found, None]
+
+    def _scatter(self, values, mask, top):
+        plane = top[2] * top[3]
+        if mask.numel() and not (mask.min() >= 0 and mask.max() < plane):
+            raise ValueError(_out_of_range(mask, top))
+        index = mask.long()
+        if (index != mask).any():
+            raise ValueError(FRACTIONAL)
+        self.index, self.bottom_shape = index.flatten(2), values.shape
+        unpooled = values.new_zeros(top[:2] + (plane,))
+        unpooled.scatter_add_(2, self.index, values.flatten(2))
+        return unpooled.reshape(top).contiguous(memory_format=_memory_order(values))
+
+
+def _own_windows(mask):
+    """For each corner of 2x2 windows whether a value goes there; None if one goes elsewhere."""
+    import torch
+
+    height, width = mask.shape[2:]
+    rows = torch.arange(height, device=mask.device, dtype=mask.dtype) * (4 * width)
+    columns = torch.arange(width, device=mask.device, dtype=mask.dtype) * 2
+    inside = mask - (rows[:, None] + columns)
+    corners = [inside == place for place in (0, 1, 2 * width, 2 * width + 1)]
+    all_found = (corners[0] | corners[1] | corners[2] | corners[3]).all()
+    return corners if all_found else None
+
+
+def _corners(unpooled):
+    return [unpooled[:, :, i::2, j::2] for i in range(2) for j in range(2)]
+
+
+def _memory_order(tensor):
+    import torch
+
+    channels_last = tensor.is_contiguous(memory_format=torch.channels_last)
+    if channels_last and not tensor.is_contiguous():
+        return torch.channels_last
+    return torch.contiguous_format

@@ -34,7 +34,7 @@ class NormalizedDistance(ReportedLayer):
     bottoms = ("features", "reference features")
 
     def reshape(self, bottom, top):
-        features, reference = bottom[0].data.shape, bottom[1].data.shape
+        features, reference = tuple(bottom[0].shape), tuple(bottom[1].shape)
         if len(features) != 2 or features != reference:
             raise ValueError(
                 "features are {} and reference features {}, expected two blobs of one shape "
@@ -59,6 +59,38 @@ class NormalizedDistance(ReportedLayer):
                 bottom[i].diff[...] = self.inverse_lengths[i] * (
                     direction - unit * along[:, np.newaxis].astype(np.float32)
                 )
+
+    # The same on torch tensors, for engines that offer them (torchcaffe).
+
+    def forward_tensors(self, bottoms):
+        self.units, self.inverse_lengths = zip(*(_unit_tensor(vectors) for vectors in bottoms))
+        difference = self.units[0] - self.units[1]
+        self.sign = difference.sign()
+        return [difference.abs()]
+
+    def backward_tensors(self, top_diffs, propagate_down):
+        towards = top_diffs[0] * self.sign
+        diffs = []
+        for i, direction in enumerate((towards, -towards)):
+            unit = self.units[i]
+            along = (direction * unit).sum(1, keepdim=True, dtype=_precise(unit)).to(unit.dtype)
+            diff = self.inverse_lengths[i] * (direction - unit * along)
+            diffs.append(diff if propagate_down[i] else None)
+        return diffs
+
+
+def _unit_tensor(vectors):
+    """As _unit, for a tensor."""
+    lengths = (vectors * vectors).sum(1, keepdim=True, dtype=_precise(vectors)).sqrt()
+    inverse = (1 / lengths).where(lengths > SHORTEST, lengths.new_zeros(())).to(vectors.dtype)
+    return vectors * inverse, inverse
+
+
+def _precise(tensor):
+    """The type in which lengths are summed: float64, but for devices that do not have it."""
+    import torch
+
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def _unit(vectors):

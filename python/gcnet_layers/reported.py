@@ -11,10 +11,12 @@ import traceback
 
 import caffe
 
+METHODS = ("setup", "reshape", "forward", "backward", "forward_tensors", "backward_tensors")
+
 
 def shape_text(blob):
     """`64x96x8x8` for a blob of that shape."""
-    return "x".join(str(size) for size in blob.data.shape)
+    return "x".join(str(size) for size in blob.shape)
 
 
 def _reported(method):
@@ -55,7 +57,7 @@ class ReportedLayer(caffe.Layer):
 
     def __init_subclass__(cls, **named):
         super().__init_subclass__(**named)
-        for method in ("setup", "reshape", "forward", "backward"):
+        for method in METHODS:
             if method in vars(cls):
                 setattr(cls, method, _reported(vars(cls)[method]))
 
