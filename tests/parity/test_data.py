@@ -15,14 +15,16 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-import torch
 from conftest import REPOSITORY
 from google.protobuf import text_format
 from parity.case import CASES, Chance
 from parity.cases.data import encoded, new_path, raw, write_lmdb, write_mean
 from parity.test_layers import RUNNER, SEED, write_cases
 from torchcaffe import random_state
+from torchcaffe.data.databases import open_database
+from torchcaffe.data.transform import Transformer
 from torchcaffe.errors import CaffeError
+from torchcaffe.layers.data import database_batches
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2
 
@@ -37,7 +39,7 @@ NUMBERS = {
 }
 """How many cases of each layer type must be equal in both engines."""
 
-NUMBERED = [(layer_type, number) for layer_type, count in NUMBERS.items() for number in range(count)]
+NUMBERED = [(kind, number) for kind, count in NUMBERS.items() for number in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +153,7 @@ def test_crops_and_mirrors_are_drawn_evenly(phase):
     if phase == "TRAIN":
         assert set(np.flatnonzero(counts)) == set(offsets), f"seed {SEED}"
         # Nine places, 3000 draws: 333 each, with a standard deviation of 17.
-        assert counts[offsets].min() > 333 - 100 and counts[offsets].max() < 333 + 100, f"seed {SEED}"
+        assert np.abs(counts[offsets] - 333).max() < 100, f"seed {SEED}"
     else:
         assert set(np.flatnonzero(counts)) == {17}
     upright = np.where(mirrored[:, None, None], images[:, 0, :, ::-1], images[:, 0])
@@ -173,7 +175,8 @@ def shuffled_images(count, **more):
         assert cv2.imwrite(str(folder / f"{place}.png"), np.full((2, 2, 3), place, np.uint8))
     source = folder / "list.txt"
     source.write_text("".join(f"{folder}/{place}.png {place}\n" for place in range(count)))
-    return make("ImageData", f'image_data_param {{ source: "{source}"  batch_size: {count}  shuffle: true }}', **more)
+    parameters = f'image_data_param {{ source: "{source}"  batch_size: {count}  shuffle: true }}'
+    return make("ImageData", parameters, **more)
 
 
 def test_image_data_is_shuffled_anew_each_round():
@@ -196,9 +199,8 @@ def test_rand_skip_of_image_data_starts_at_one_of_the_first_lines():
     source.write_text("".join(f"{folder}/{place}.png {place}\n" for place in range(6)))
     starts = set()
     for seed in range(40):
-        net = make(
-            "ImageData", f'image_data_param {{ source: "{source}"  batch_size: 2  rand_skip: 4 }}', seed=seed
-        )
+        parameters = f'image_data_param {{ source: "{source}"  batch_size: 2  rand_skip: 4 }}'
+        net = make("ImageData", parameters, seed=seed)
         first, second = tops(net)[1]
         assert second == (first + 1) % 6
         starts.add(int(first))
@@ -235,9 +237,9 @@ def test_hdf5_data_shuffles_files_and_rows():
 
 def window_file(overlaps):
     path = new_path("image.png")
-    assert cv2.imwrite(str(path), np.arange(10 * 10 * 3, dtype=np.uint16).reshape(10, 10, 3).astype(np.uint8))
+    assert cv2.imwrite(str(path), (np.arange(300) % 256).astype(np.uint8).reshape(10, 10, 3))
     source = new_path("windows.txt")
-    windows = "".join(f"{i + 1} {overlap} 0 0 {i + 2} {i + 2}\n" for i, overlap in enumerate(overlaps))
+    windows = "".join(f"{i} {overlap} 0 0 {i} {i}\n" for i, overlap in enumerate(overlaps, 1))
     source.write_text(f"# 0\n{path}\n3\n10\n10\n{len(overlaps)}\n{windows}")
     return source
 
@@ -246,8 +248,8 @@ def test_windows_are_drawn_evenly_background_first():
     source = window_file([0.9, 0.1, 0.7, 0.45, 0.2])
     net = make(
         "WindowData",
-        f'transform_param {{ crop_size: 3  mirror: true }}  window_data_param {{ source: "{source}"  '
-        "batch_size: 1000  fg_threshold: 0.5  bg_threshold: 0.4  fg_fraction: 0.6 }",
+        f'transform_param {{ crop_size: 3  mirror: true }}  window_data_param {{ source: "{source}"'
+        "  batch_size: 1000  fg_threshold: 0.5  bg_threshold: 0.4  fg_fraction: 0.6 }",
         seed=SEED,
     )
     images, labels = tops(net)
@@ -286,10 +288,12 @@ def test_a_seed_repeats_everything():
             seed=seed,
         ),
     ):
-        first, again, other = ([tops(net) for _ in range(6)] for net in (build(3), build(3), build(4)))
-        flat = [np.concatenate([top.ravel() for batch in run for top in batch]) for run in (first, again, other)]
-        assert np.array_equal(flat[0], flat[1])
-        assert not np.array_equal(flat[0], flat[2])
+        first, again, other = (
+            np.concatenate([top.ravel() for _ in range(6) for top in tops(net)])
+            for net in (build(3), build(3), build(4))
+        )
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
 
 
 # ---- Reading in the background
@@ -442,8 +446,8 @@ def good(label=0):
         (caffe_pb2.Datum(channels=1, height=6, width=6, data=b"abc"), "holds 3 values"),
         (caffe_pb2.Datum(channels=1, height=6, width=6), "holds 0 values"),
         (caffe_pb2.Datum(channels=0, height=6, width=6), "every size must be positive"),
-        (caffe_pb2.Datum(encoded=True, data=b"no picture"), "no picture OpenCV reads"),
-        (caffe_pb2.Datum(encoded=True), "no picture OpenCV reads"),
+        (caffe_pb2.Datum(encoded=True, data=b"no picture"), "bytes are no picture"),
+        (caffe_pb2.Datum(encoded=True), "bytes are no picture"),
         (
             caffe_pb2.Datum(
                 encoded=True, data=cv2.imencode(".png", np.zeros((6, 6), np.uint16))[1].tobytes()
@@ -453,7 +457,7 @@ def good(label=0):
     ],
 )
 def test_a_bad_record_is_named_where_it_is_met(bad, words):
-    records = [(b"00000000", good(5)), (b"00000001", good(6)), (b"00000002", good()), (b"bad\xff", bad)]
+    records = [(b"0", good(5)), (b"1", good(6)), (b"2", good()), (b"bad\xff", bad)]
     net = data_net(records, 2)
     assert tops(net)[1].tolist() == [5, 6]
     for _ in range(2):
@@ -468,7 +472,7 @@ def test_a_bad_record_is_named_where_it_is_met(bad, words):
 
 def test_what_is_wrong_with_a_database_is_said_at_setup(tmp_path):
     missing = tmp_path / "missing"
-    assert "must be the folder of an LMDB" in error_of(lambda: data_net(missing, 1), 0)
+    assert "source must be an LMDB's folder" in error_of(lambda: data_net(missing, 1), 0)
     source = write_lmdb([(key, raw(np.zeros((3, 60, 60), np.uint8))) for key, _ in numbered(50)])
     file = source / "data.mdb"
     whole = file.read_bytes()
@@ -483,9 +487,8 @@ def test_what_is_wrong_with_a_database_is_said_at_setup(tmp_path):
     assert "holds no records" in error_of(lambda: data_net([], 1), 0)
     leveldb = f'data_param {{ source: "{tmp_path}"  batch_size: 1 }}'
     assert "LevelDB is not read; convert it to LMDB" in error_of(lambda: make("Data", leveldb), 0)
-    assert "backend: LMDB" in error_of(
-        lambda: make("Data", f'data_param {{ source: "{write_lmdb([(b"a", good())])}"  batch_size: 1 }}'), 0
-    )
+    without_backend = f'data_param {{ source: "{write_lmdb([(b"a", good())])}"  batch_size: 1 }}'
+    assert "give backend: LMDB" in error_of(lambda: make("Data", without_backend), 0)
 
 
 @pytest.mark.parametrize(
@@ -494,7 +497,7 @@ def test_what_is_wrong_with_a_database_is_said_at_setup(tmp_path):
         ("crop_size: 7", "smaller than crop_size 7"),
         ("mean_value: 1 mean_value: 2", "has 1 channels for 2 mean_value"),
         ('mean_file: "nowhere"', "nowhere: No such file"),
-        (f'mean_file: "{__file__}"', "is no BlobProto"),
+        (f'mean_file: "{__file__}"', "no BlobProto"),
         ('mean_file: "nowhere" mean_value: 1', "give one of them"),
         ("force_color: true force_gray: true", "give one of them"),
     ],
@@ -519,7 +522,7 @@ def test_a_mean_of_another_size_is_named():
         ("{}/image.png 1\n{}/image.png 1.5\n", "line 2 is"),
         ("{}/missing.png 1\n", "missing.png is missing; mind root_folder"),
         ("{}/image.png 1\n{}/broken.png 1\n", "broken.png is no picture"),
-        ("{}/image.png 1\n{}/large.png 1\n", "large.png is 3x4x4 and makes 3x4x4, but its batch began"),
+        ("{}/image.png 1\n{}/large.png 1\n", "large.png is 3x4x4 and makes 3x4x4, but its batch"),
     ],
 )
 def test_bad_image_lists(tmp_path, text, words):
@@ -569,7 +572,7 @@ def test_bad_hdf5_files(tmp_path):
         ("# 0\n{}\n3\n10\n10\n1\n0 0.9 0 0 1 1\n", "has label 0"),
         ("# 0\n{}\n3\n10\n10\n1\n1 0.9 0 0 1 1\n", "has no background windows"),
         ("# 0\n{}\n3\n10\n10\n1\n1 0.1 0 0 1 1\n", "has no foreground windows"),
-        ("# 0\n{}\n3\n10\n10\n2\n1 0.1 0 0 1 11\n1 0.9 0 0 1 1\n", "is not inside the image's 10x10"),
+        ("# 0\n{}\n3\n10\n10\n2\n1 0.1 0 0 1 11\n1 0.9 0 0 1 1\n", "not inside the image's 10x10"),
         ("# 0\n/no.png\n3\n10\n10\n2\n1 0.1 0 0 1 1\n1 0.9 0 0 1 1\n", "/no.png is missing"),
         ("# 0\n{}\n3\n10\nten\n2\n", "invalid literal"),
     ],
@@ -580,7 +583,8 @@ def test_bad_window_files(tmp_path, text, words):
     source = tmp_path / "windows.txt"
     source.write_text(text.replace("{}", str(path)))
     parameters = (
-        f'transform_param {{ crop_size: 3 }}  window_data_param {{ source: "{source}"  batch_size: 4 }}'
+        "transform_param { crop_size: 3 }"
+        f'  window_data_param {{ source: "{source}"  batch_size: 4 }}'
     )
     assert words in error_of(lambda: make("WindowData", parameters))
 
@@ -630,24 +634,20 @@ def test_hdf5_output_holds_one_batch(tmp_path):
 
 def test_a_batch_is_made_in_a_few_milliseconds():
     """The pairs of this project: 64 records of 2x66x66 cropped at random to 64x64."""
-    random = np.random.default_rng(0)
-    image = random.integers(0, 256, (2, 66, 66), np.uint8)
-    net = data_net([(key, raw(image, label)) for key, label in numbered(200)], 64, "crop_size: 64 scale: 0.0039")
-    batches = net.layers[0]._prefetcher._worker
-    net.layers[0].close()
-    assert not batches.thread.is_alive()
-    from torchcaffe.data.databases import open_database
-    from torchcaffe.data.transform import Transformer
-    from torchcaffe.layers.data import _database_batches
-
-    parameter = net.parameter.layer[0]
-    database = open_database(caffe_pb2.DataParameter.LMDB, parameter.data_param.source)
-    made = _database_batches(database, Transformer(parameter.transform_param, caffe_pb2.TRAIN), 64, 2)
+    image = np.random.default_rng(0).integers(0, 256, (2, 66, 66), np.uint8)
+    source = write_lmdb([(key, raw(image, label)) for key, label in numbered(200)])
+    transform = caffe_pb2.TransformationParameter(crop_size=64, scale=0.0039)
+    batches = database_batches(
+        open_database(caffe_pb2.DataParameter.LMDB, str(source)),
+        Transformer(transform, caffe_pb2.TRAIN),
+        size=64,
+        tops=2,
+    )
     times = []
-    for _ in range(30):
+    for _ in range(50):
         started = time.perf_counter()
-        next(made)
+        next(batches)
         times.append(time.perf_counter() - started)
     print(f"{1000 * np.median(times):.2f} ms")
-    # Some 2 ms; a machine shared with others may take longer.
-    assert min(times) < 0.01
+    # Some 1.5 ms; the limit is for a machine that has other work.
+    assert min(times) < 0.005

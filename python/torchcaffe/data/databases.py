@@ -31,8 +31,9 @@ def open_database(backend, source):
     try:
         status = os.stat(file)
     except OSError as error:
-        raise CaffeError(f"{file}: {error.strerror}; source must be the folder of an LMDB") from None
-    # py-lmdb refuses to open a database twice in a process. A forked child may not use its parent's.
+        raise CaffeError(f"{file}: {error.strerror}; source must be an LMDB's folder") from None
+    # py-lmdb refuses to open a database twice in a process, and a forked child may not use its
+    # parent's.
     process = os.getpid()
     key = process, status.st_dev, status.st_ino
     with _lock:
@@ -54,13 +55,14 @@ class Lmdb:
             raise CaffeError(f"{file}: is empty (0 bytes); {_REMEDY}")
         try:
             self._environment = lmdb.open(source, readonly=True, lock=False, create=False)
-            pages, page = self._environment.info()["last_pgno"] + 1, self._environment.stat()["psize"]
+            status = self._environment.stat()
+            needed = (self._environment.info()["last_pgno"] + 1) * status["psize"]
         except lmdb.Error as error:
             raise CaffeError(f"{file}: no readable LMDB ({error}); {_REMEDY}") from None
         # Reading a page that is not there would end the process with a bus error.
-        if size < pages * page:
-            raise CaffeError(f"{file}: truncated, {size} of {pages * page} bytes; {_REMEDY}")
-        if self._environment.stat()["entries"] == 0:
+        if size < needed:
+            raise CaffeError(f"{file}: truncated, {size} of {needed} bytes; {_REMEDY}")
+        if status["entries"] == 0:
             raise CaffeError(f"{file}: holds no records; {_REMEDY}")
 
     def close(self):
@@ -72,7 +74,7 @@ class Lmdb:
         return next(self.records())
 
     def records(self):
-        """(key, value) of the records in key order, from the first again after the last, endlessly."""
+        """(key, value) of the records in key order, round and round endlessly."""
         try:
             with self._environment.begin() as transaction:
                 cursor = transaction.cursor()

@@ -51,7 +51,7 @@ def _decoded(data, force_color, force_gray):
     except cv2.error:
         picture = None
     if picture is None:
-        raise CaffeError(f"its {len(data)} bytes are marked encoded and are no picture OpenCV reads")
+        raise CaffeError(f"is marked encoded, but its {len(data)} bytes are no picture")
     if picture.dtype != np.uint8:
         raise CaffeError(f"its picture has {picture.dtype} values; encode it with 8 bits a channel")
     return channels_first(picture)

@@ -21,8 +21,9 @@ class Prefetcher:
     owner, so that dropping the owner ends the thread. `pin`: whether to put them into page-locked
     memory, from which a GPU copies while it computes.
 
-    The thread ends with `close`, when nobody has the Prefetcher any more, and before the interpreter
-    ends. An error in the iterator reaches the reader in place of the batch that it was met at.
+    The thread ends with `close`, when nobody has the Prefetcher any more, and before the
+    interpreter ends. An error in the iterator reaches the reader in place of the batch that it was
+    met at.
     """
 
     def __init__(self, batches, depth, pin=False):
@@ -41,7 +42,7 @@ class Prefetcher:
         if self._error is not None:
             raise CaffeError(self._error)
         if os.getpid() != self._process:
-            raise CaffeError("was set up before a fork, whose child has no threads; make the net after it")
+            raise CaffeError("was set up before a fork, whose child lacks its thread; fork first")
         made = self._worker.ready.get()
         if isinstance(made, str):
             self._error = made
@@ -78,7 +79,9 @@ class _Worker:
                 # semaphore's lock could wait for itself.
                 if self.free.acquire(timeout=_POLL) and self.wanted:
                     tensors = [torch.from_numpy(array) for array in next(self.batches)]
-                    self.ready.put([tensor.pin_memory() for tensor in tensors] if self.pin else tensors)
+                    if self.pin:
+                        tensors = [tensor.pin_memory() for tensor in tensors]
+                    self.ready.put(tensors)
         except CaffeError as error:
             self.ready.put(str(error))
         except BaseException as error:

@@ -55,7 +55,7 @@ class Transformer:
         channels, height, width = shape
         if min(height, width) < self.crop:
             raise CaffeError(
-                f"is {height}x{width}, smaller than crop_size {self.crop}; lower crop_size or enlarge it"
+                f"is {height}x{width}, smaller than crop_size {self.crop}; lower crop_size"
             )
         if self.mean_file is not None and self.mean.shape != tuple(shape):
             raise CaffeError(
@@ -140,7 +140,7 @@ def read_mean(path):
     except OSError as error:
         raise CaffeError(f"mean_file {path}: {error.strerror}") from None
     except DecodeError:
-        raise CaffeError(f"mean_file {path}: is no BlobProto; make it with compute_image_mean") from None
+        raise CaffeError(f"mean_file {path}: no BlobProto; compute_image_mean makes it") from None
     if any(blob.HasField(name) for name in ("num", "channels", "height", "width")):
         shape = blob.num, blob.channels, blob.height, blob.width
     else:
@@ -149,7 +149,7 @@ def read_mean(path):
     if len(blob.shape.dim) > 4 or not values.size or values.size != math.prod(shape):
         raise CaffeError(
             f"mean_file {path}: holds {values.size} values of shape {_text(shape)}; "
-            "make it with compute_image_mean"
+            "compute_image_mean makes it"
         )
     return values.reshape(shape)[0]
 

@@ -73,9 +73,9 @@ class PrefetchedLayer(Layer):
 class Data(PrefetchedLayer):
     """Records of a database in key order, round and round; tops: images, and labels if wanted.
 
-    Each batch has the shape of its first record. As in BVLC Caffe 1.0 `rand_skip` and
-    `force_encoded_color` are read and do nothing (the latter is force_color of transform_param now),
-    and of data_param only source, backend, batch_size and prefetch count.
+    Each batch has the shape of its first record. As in BVLC Caffe 1.0 only source, backend,
+    batch_size and prefetch of data_param count; rand_skip and force_encoded_color do nothing
+    (force_color of transform_param took over from the latter).
 
     Raises CaffeError for a database that cannot be read, and for a record that is no Datum or does
     not fit, naming its key.
@@ -94,8 +94,9 @@ class Data(PrefetchedLayer):
                 shape = transformer.top_shape(_read(value, transformer)[1].shape)
             except CaffeError as error:
                 raise _about_record(database, key, error) from None
-        shapes = [(parameter.batch_size, *shape), (parameter.batch_size,)][: len(self.top_blobs)]
-        self.start(shapes, _database_batches(database, transformer, parameter.batch_size, len(shapes)))
+        size, tops = parameter.batch_size, len(self.top_blobs)
+        batches = database_batches(database, transformer, size, tops)
+        self.start([(size, *shape), (size,)][:tops], batches)
 
 
 def _read(value, transformer):
@@ -103,7 +104,8 @@ def _read(value, transformer):
     return datum, datums.image(datum, transformer.force_color, transformer.force_gray)
 
 
-def _database_batches(database, transformer, size, tops):
+def database_batches(database, transformer, size, tops):
+    """Batches of an Lmdb's records, endlessly: (images,) or with tops=2 (images, labels)."""
     records = database.records()
     while True:
         batch, labels = transformer.batch(size), np.empty(size, np.float32)
@@ -227,8 +229,8 @@ def _list_batches(parameter, lines, place, random, transformer):
 class MemoryData(Layer):
     """Arrays of the caller, batch by batch, round and round (pycaffe's `Net.set_input_arrays`).
 
-    The arrays are not copied: what is written into them later is seen. The label's top has one axis
-    until the first forward and then four, as in BVLC Caffe, which also ignores transform_param here.
+    The arrays are not copied: what is written into them later is seen. As in BVLC Caffe the label's
+    top has one axis until the first forward and then four, and transform_param is ignored.
     """
 
     bottoms = (0, 0)
@@ -253,19 +255,19 @@ class MemoryData(Layer):
         N a multiple of the batch size. Raises CaffeError for anything else.
         """
         for name, array, shape in (("data", data, self.shape), ("labels", labels, (1, 1, 1))):
-            array_shape = getattr(array, "shape", ())
+            got = f"{getattr(array, 'dtype', type(array).__name__)} {getattr(array, 'shape', '')}"
             self.check(
                 isinstance(array, np.ndarray)
                 and array.dtype == np.float32
                 and array.flags.c_contiguous
-                and array_shape[1:] == shape,
-                f"got {name} {getattr(array, 'dtype', type(array).__name__)} {array_shape}, expected "
-                f"contiguous float32 (N, {', '.join(map(str, shape))}); np.ascontiguousarray makes it",
+                and array.shape[1:] == shape,
+                f"got {name} {got}, expected contiguous float32 (N, {', '.join(map(str, shape))}); "
+                "np.ascontiguousarray makes it",
             )
         self.check(
             len(data) == len(labels) and len(data) and len(data) % self.batch_size == 0,
-            f"got {len(data)} data and {len(labels)} labels, expected as many of both and a multiple "
-            f"of batch_size {self.batch_size}",
+            f"got {len(data)} data and {len(labels)} labels, expected as many of both and a "
+            f"multiple of batch_size {self.batch_size}",
         )
         self._arrays = torch.from_numpy(data), torch.from_numpy(labels)
         self._position = 0
@@ -274,7 +276,9 @@ class MemoryData(Layer):
         return self._shapes
 
     def forward(self, bottoms, keep):
-        self.check(self._arrays is not None, "has no data yet; call net.set_input_arrays(data, labels)")
+        self.check(
+            self._arrays is not None, "has no data yet; call net.set_input_arrays(data, labels)"
+        )
         rows = slice(self._position, self._position + self.batch_size)
         self._position = rows.stop % len(self._arrays[0])
         tops = [array[rows].to(self.device) for array in self._arrays]
@@ -313,15 +317,15 @@ class DummyData(Layer):
         parameter = self.parameter.dummy_data_param
         old = [list(getattr(parameter, name)) for name in ("num", "channels", "height", "width")]
         given = [list(shape.dim) for shape in parameter.shape]
-        self.check(not (any(old) and given), "has shape and num, channels, height, width; give shape")
-        for values, name in zip(old, ("num", "channels", "height", "width")) if any(old) else ():
-            self.check(
-                len(values) in (1, count), f"has {len(values)} {name} for {count} tops; give 1 or {count}"
-            )
         self.check(
-            any(old) or len(given) in (1, count),
-            f"has {len(given)} shape for {count} tops; give 1 or {count}",
+            not (any(old) and given), "has shape and num, channels, height, width; give shape"
         )
+        names = ("num", "channels", "height", "width") if any(old) else ("shape",)
+        for values, name in zip(old if any(old) else [given], names):
+            self.check(
+                len(values) in (1, count),
+                f"has {len(values)} {name} for {count} tops; give 1 or {count}",
+            )
         if any(old):
             return list(zip(*(values * count if len(values) == 1 else values for values in old)))
         return given * count if len(given) == 1 else given

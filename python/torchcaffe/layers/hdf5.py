@@ -19,16 +19,18 @@ class HDF5Data(PrefetchedLayer):
     goes on from one file into the next. `shuffle` orders the files anew in each round and the rows
     in each reading. A file is held in memory while its rows are given out. Values become float32.
 
-    Raises CaffeError for a list or file that is missing, a dataset that a file lacks or whose type is
-    not a number's, first axes that differ, and rows of another shape than in the first file (which
-    BVLC Caffe reads as the first file's shape).
+    Raises CaffeError for a list or file that is missing, a dataset that a file lacks or that holds
+    no numbers, first axes that differ, and rows of another shape than in the first file (which BVLC
+    Caffe reads as the first file's shape).
     """
 
     tops = (1, None)
 
     def setup(self, shapes):
         parameter = self.parameter.hdf5_data_param
-        self.check(parameter.batch_size > 0, "has no batch_size; give hdf5_data_param { batch_size }")
+        self.check(
+            parameter.batch_size > 0, "has no batch_size; give hdf5_data_param { batch_size }"
+        )
         self.check(
             not self.parameter.HasField("transform_param"),
             "does not transform data; remove transform_param and write the file transformed",
@@ -71,8 +73,8 @@ def _load(path, names):
     for name, array in zip(names, arrays):
         if len(array) != len(arrays[0]):
             raise CaffeError(
-                f"{path}: dataset {name!r} has {len(array)} rows and {names[0]!r} {len(arrays[0])}; "
-                "give all as many"
+                f"{path}: dataset {name!r} has {len(array)} rows and {names[0]!r} "
+                f"{len(arrays[0])}; give all as many"
             )
     if not len(arrays[0]):
         raise CaffeError(f"{path}: dataset {names[0]!r} has no rows; remove the file from the list")
@@ -104,8 +106,8 @@ def _row_batches(files, order, names, row_shapes, size, random):
             for name, array, shape in zip(names, arrays, row_shapes):
                 if array.shape[1:] != shape:
                     raise CaffeError(
-                        f"{files[place]}: rows of {name!r} are {array.shape[1:]}, in the first file "
-                        f"{shape}; give all files one shape"
+                        f"{files[place]}: rows of {name!r} are {array.shape[1:]}, in the first "
+                        f"file {shape}; give all files one shape"
                     )
             rows = _permutation(len(arrays[0]), random)
             while len(rows):
@@ -125,10 +127,10 @@ def _row_batches(files, order, names, row_shapes, size, random):
 class HDF5Output(Layer):
     """Writes its bottoms into the datasets `data` and `label` of an HDF5 file, with four axes each.
 
-    The file is made empty at setup and holds one batch. BVLC Caffe aborts at a second forward, since
-    the datasets exist; here it is a CaffeError unless the values are the same (as after a backward
-    pass that runs the net once more). BVLC Caffe's file is complete when the net is gone, this one
-    after each forward. There is no gradient.
+    The file is made empty at setup and holds one batch. BVLC Caffe aborts at a second forward,
+    since the datasets exist; here it is a CaffeError unless the values are the same (as after a
+    backward pass that runs the net once more). BVLC Caffe's file is complete when the net is gone,
+    this one after each forward. There is no gradient.
     """
 
     bottoms = (2, 2)
@@ -154,7 +156,9 @@ class HDF5Output(Layer):
         )
         arrays = {}
         for name, bottom in zip(("data", "label"), bottoms):
-            self.check(bottom.dim() <= 4, f"got {bottom.dim()} axes for {name}, at most 4 are written")
+            self.check(
+                bottom.dim() <= 4, f"got {bottom.dim()} axes for {name}, expected at most 4"
+            )
             shape = (*bottom.shape, 1, 1, 1, 1)[:4]
             arrays[name] = bottom.reshape(shape).cpu().numpy()
         with self._open("a") as file:

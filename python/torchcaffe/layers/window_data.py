@@ -19,17 +19,17 @@ class WindowData(PrefetchedLayer):
     """Windows drawn at random from a window file, warped to crop_size; tops: images and labels.
 
     The file has for each image `# index`, path, channels, height, width, the number of windows, and
-    for each of these `class overlap x1 y1 x2 y2`, all separated by white space. A window is foreground
-    from overlap fg_threshold on, background below bg_threshold (its label is 0), and else unused. A
-    batch has background windows first, then fg_fraction of it foreground.
+    for each of these `class overlap x1 y1 x2 y2`, all separated by white space. A window is
+    foreground from overlap fg_threshold on, background below bg_threshold (its label is 0), and
+    else unused. A batch has background windows first, then fg_fraction of it foreground.
 
-    As in BVLC Caffe crop_size, mirror, mean_file and mean_value come from transform_param, but scale
-    from window_data_param; the centre of a larger mean is taken; `context_pad` widens a window so
-    that so many pixels surround it after warping, zeros outside the image; crop_mode "square" takes
-    the smallest square around the window; any other warps.
+    As in BVLC Caffe crop_size, mirror, mean_file and mean_value come from transform_param, but
+    scale from window_data_param; the centre of a larger mean is taken; `context_pad` widens a
+    window so that so many pixels surround it after warping, zeros outside the image; crop_mode
+    "square" takes the smallest square around the window; any other warps.
 
-    Raises CaffeError for a file that is not of this form, no windows of a kind that is needed, and an
-    image that cannot be read (BVLC Caffe gives out the rest of the batch as zeros).
+    Raises CaffeError for a file that is not of this form, no windows of a kind that is needed, and
+    an image that cannot be read (BVLC Caffe gives out the rest of the batch as zeros).
     """
 
     tops = (2, 2)
@@ -38,18 +38,24 @@ class WindowData(PrefetchedLayer):
         parameter = self.parameter.window_data_param
         transform = self.parameter.transform_param
         self.check(transform.crop_size > 0, "needs crop_size above 0 in transform_param")
-        self.check(parameter.batch_size > 0, "has no batch_size; give window_data_param { batch_size }")
+        self.check(
+            parameter.batch_size > 0, "has no batch_size; give window_data_param { batch_size }"
+        )
         self.check(
             2 * parameter.context_pad < transform.crop_size,
             f"has context_pad {parameter.context_pad}, which leaves nothing of crop_size "
             f"{transform.crop_size}; lower it",
         )
+        self.check(
+            0 <= parameter.fg_fraction <= 1,
+            f"has fg_fraction {parameter.fg_fraction:g}, expected 0 to 1",
+        )
         with naming(self):
             foreground, background = read_windows(parameter)
             warp = Warp(parameter, transform)
-        wanted_foreground = int(np.float32(parameter.batch_size) * np.float32(parameter.fg_fraction))
-        kinds = [background] * (parameter.batch_size - wanted_foreground)
-        kinds += [foreground] * wanted_foreground
+        size = parameter.batch_size
+        wanted_foreground = int(np.float32(size) * np.float32(parameter.fg_fraction))
+        kinds = [background] * (size - wanted_foreground) + [foreground] * wanted_foreground
         for kind, name, threshold in (
             (background, "background", "bg_threshold"),
             (foreground, "foreground", "fg_threshold"),
@@ -58,7 +64,6 @@ class WindowData(PrefetchedLayer):
                 kind or not any(other is kind for other in kinds),
                 f"{parameter.source} has no {name} windows; change {threshold} or fg_fraction",
             )
-        size = parameter.batch_size
         shape = (size, 3, transform.crop_size, transform.crop_size)
         self.start([shape, (size,)], _window_batches(kinds, warp, shape, new_generator()))
 
@@ -94,12 +99,12 @@ def read_windows(parameter):
                 corners = tuple(int(next(words)) for _ in range(4))
                 if overlap >= np.float32(parameter.fg_threshold):
                     if label <= 0:
-                        raise ValueError(f"a foreground window has label {label}, expected 1 or more")
+                        raise ValueError(f"foreground has label {label}, expected 1 or more")
                     foreground.append(Window(path, label, corners))
                 elif overlap < np.float32(parameter.bg_threshold):
                     background.append(Window(path, 0, corners))
     except (ValueError, StopIteration, RuntimeError) as error:
-        text = str(error) if isinstance(error, ValueError) else "the file ends in the midst of an image"
+        text = str(error) if isinstance(error, ValueError) else "the file ends in the midst of it"
         raise CaffeError(f"{parameter.source}: image {max(images - 1, 0)}: {text}") from None
     if not images:
         raise CaffeError(f"{parameter.source}: is empty, expected windows of images")
@@ -125,7 +130,8 @@ class Warp:
             mean = mean[:, max(offset, 0) :, max(offset, 0) :][:, : self.crop, : self.crop]
             if mean.shape != (3, self.crop, self.crop):
                 raise CaffeError(
-                    f"mean_file {transform.mean_file} is too small for 3 channels of crop_size {self.crop}"
+                    f"mean_file {transform.mean_file} is too small for 3 channels of crop_size "
+                    f"{self.crop}"
                 )
             self.mean = mean
         elif transform.mean_value:
@@ -172,7 +178,7 @@ class Warp:
             data = self.cached[path]
             picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if picture is None:
-            raise CaffeError(f"image {path} is missing or no picture OpenCV reads; mind root_folder")
+            raise CaffeError(f"image {path} is missing or no picture; mind root_folder")
         return picture
 
     def _widened(self, corners, shape, mirrored):

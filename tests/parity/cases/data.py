@@ -34,9 +34,9 @@ def numpy_random(chance):
 def write_lmdb(records, path=None):
     """An LMDB of (key, Datum or bytes), in the order given; its path."""
     path = path or new_path("lmdb")
-    with lmdb.open(str(path), map_size=2**26) as database, database.begin(write=True) as transaction:
+    with lmdb.open(str(path), map_size=2**26) as database, database.begin(write=True) as writing:
         for key, value in records:
-            transaction.put(key, value if isinstance(value, bytes) else value.SerializeToString())
+            writing.put(key, value if isinstance(value, bytes) else value.SerializeToString())
     return path
 
 
@@ -52,7 +52,7 @@ def raw(image, label=0):
 
 
 def encoded(image, label=0, suffix=".png"):
-    """A Datum of an encoded picture; its sizes are not those of the picture, since none are read."""
+    """A Datum of an encoded picture, without sizes."""
     picture = image.transpose(1, 2, 0)
     data = cv2.imencode(suffix, picture)[1].tobytes()
     return caffe_pb2.Datum(data=data, label=label, encoded=True)
@@ -74,7 +74,7 @@ def transform(chance, shape, crop=None):
     """A transform_param without anything random for images of `shape`."""
     random = numpy_random(chance)
     channels, height, width = shape
-    text = chance.choice(("", "scale: 0.00390625", "scale: 0.0178", f"scale: {chance.uniform(-2, 2)}"))
+    text = chance.choice(("", "scale: 0.00390625", f"scale: {chance.uniform(-2, 2)}"))
     if crop is None:
         crop = chance.choice((0, chance.randint(1, min(height, width))))
     text += f" crop_size: {crop}" if crop else ""
@@ -120,7 +120,8 @@ def data(chance, number):
         transforming = "transform_param { scale: 0.5 mean_value: 3 }"
     elif kind == "forced":
         force, channels = chance.choice((("force_gray", 1), ("force_color", 3)))
-        transforming = transform(chance, (channels, *shape[1:])).replace("{", f"{{ {force}: true ", 1)
+        transforming = transform(chance, (channels, *shape[1:]))
+        transforming = transforming.replace("{", f"{{ {force}: true ", 1)
     elif "crop_size" not in transforming:
         phase = chance.choice(("TEST", "TRAIN"))
     if kind in ("encoded", "forced", "jpeg"):
@@ -135,7 +136,8 @@ def data(chance, number):
     more += chance.maybe(f"prefetch: {chance.randint(1, 6)}")
     return _case(
         "Data",
-        f'{transforming}\n  data_param {{ source: "{source}"  backend: LMDB  batch_size: {size}  {more} }}',
+        f'{transforming}\n  data_param {{ source: "{source}"  backend: LMDB  '
+        f"batch_size: {size}  {more} }}",
         tops=("data", "label") if chance.random() < 0.8 else ("data",),
         phase=phase,
     )
@@ -168,8 +170,8 @@ def image_data(chance, number):
     transforming = transform(chance, (3 if is_color else 1, height, width))
     return _case(
         "ImageData",
-        f"{transforming}\n  image_data_param {{ source: \"{source}\"  batch_size: {chance.randint(1, 5)}  "
-        f"{rooted}  {new_size}  is_color: {str(is_color).lower()} }}",
+        f'{transforming}\n  image_data_param {{ source: "{source}"  {rooted}  {new_size}  '
+        f"batch_size: {chance.randint(1, 5)}  is_color: {str(is_color).lower()} }}",
     )
 
 
@@ -197,7 +199,8 @@ def window_data(chance, number):
     source.write_text(text)
     pad = chance.randint(1, (crop - 1) // 2) if number % 2 else 0
     mode = chance.choice(("", 'crop_mode: "square"', 'crop_mode: "warp"'))
-    mean = ("", "file", "mean_value: 100.5", "mean_value: 3 mean_value: 4.25 mean_value: 90")[number % 4]
+    three = "mean_value: 3  mean_value: 4.25  mean_value: 90"
+    mean = ("", "file", "mean_value: 100.5", three)[number % 4]
     if mean == "file":
         side = crop + chance.randint(0, 3)
         mean = f'mean_file: "{write_mean(random.uniform(0, 255, (3, side, side)))}"'
