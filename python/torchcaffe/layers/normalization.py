@@ -83,7 +83,8 @@ class BatchNorm(Layer):
         (shape,) = shapes
         channels = shape[1] if len(shape) > 1 else None
         self.check(
-            channels == self.channels, f"its bottom has {channels} channels, expected {self.channels}"
+            channels == self.channels,
+            f"its bottom has {channels} channels, expected {self.channels}",
         )
         return [shape]
 

@@ -133,7 +133,8 @@ class ConvolutionLayer(WindowLayer):
         )
         for shape in shapes:
             self.check(
-                shape == first, f"has bottoms of shapes {_by(first)} and {_by(shape)}; make them equal"
+                shape == first,
+                f"has bottoms of shapes {_by(first)} and {_by(shape)}; make them equal",
             )
         image = self.image(tuple(first[self.axis + 1 :]))
         return [(*first[: self.axis], self.num_output, *image)] * len(shapes)
@@ -205,8 +206,9 @@ class ConvolutionLayer(WindowLayer):
 class Convolution(ConvolutionLayer):
     """Cross-correlation with `num_output` kernels, weight (num_output, channels / group, *kernel).
 
-    Over 0 to 3 spatial axes; BVLC's CPU code has no upper bound. A window larger than the padded
-    image is refused (see WindowLayer.slid).
+    Over 0 to 3 spatial axes, as PyTorch convolves; BVLC's CPU code takes more. A window larger
+    than the padded image is refused (see WindowLayer.slid), and so is dilation 0, for which BVLC
+    takes the same value at all places of the window.
     """
 
     def image(self, image):
@@ -371,7 +373,7 @@ class Pooling(ComputedLayer):
             self.kernel = None
             return
         self.check(
-            given.HasField("kernel_size") or given.HasField("kernel_h") or given.HasField("kernel_w"),
+            any(given.HasField(f"kernel_{name}") for name in ("size", "h", "w")),
             "has no kernel_size",
         )
         self.kernel = self._pair("kernel_size", "kernel")
@@ -417,7 +419,9 @@ class Pooling(ComputedLayer):
 
     def compute(self, bottoms, params):
         values, places = self._window.pool(bottoms[0], self._sizes)
-        return (values, places.to(values.dtype))[: len(self.top_blobs)] if places is not None else values
+        if len(self.top_blobs) == 1:
+            return values
+        return values, places.to(values.dtype)
 
     def forward(self, bottoms, keep):
         if not self._window.is_torch:
@@ -537,8 +541,8 @@ class Crop(Layer):
         given = self.parameter.crop_param
         shape, wanted = shapes
         self.check(
-            len(shape) == len(wanted),
-            f"has bottoms of {len(shape)} and {len(wanted)} axes; make them equal",
+            len(shape) <= len(wanted),
+            f"its second bottom has {len(wanted)} axes, expected the first one's {len(shape)}",
         )
         offsets = list(given.offset) or [0]
         if len(offsets) == 1:
@@ -551,12 +555,12 @@ class Crop(Layer):
                 f"of {shape[axis]}",
             )
             self._slices.append(slice(offset, offset + wanted[axis]))
-        return [(*shape[: self.axis], *wanted[self.axis :])]
+        return [(*shape[: self.axis], *wanted[self.axis : len(shape)])]
 
     def forward(self, bottoms, keep):
         if keep:
             self._bottoms = bottoms
-        return [bottoms[0][tuple(self._slices)]]
+        return [bottoms[0][tuple(self._slices)].clone()]
 
     def backward(self, top_diffs, propagate_down):
         gradients = [

@@ -137,7 +137,9 @@ def pooling(chance, number):
         ):
             break
     text = "  ".join(
-        f"{name}: {sizes[0]}" if sizes[0] == sizes[1] else f"{short}_h: {sizes[0]}  {short}_w: {sizes[1]}"
+        f"{name}: {sizes[0]}"
+        if sizes[0] == sizes[1]
+        else f"{short}_h: {sizes[0]}  {short}_w: {sizes[1]}"
         for name, short, sizes in (
             ("kernel_size", "kernel", kernel),
             ("stride", "stride", stride),
@@ -191,7 +193,7 @@ def crop(chance, number):
     )
     return single(
         "Crop",
-        {"x": shape, "reference": wanted},
+        {"x": shape, "reference": [*wanted, 2] if number == 3 else wanted},
         f"crop_param {{ axis: {chance.choice((axis, axis - axes))}  "
         f"{'  '.join(f'offset: {offset}' for offset in offsets)} }}",
     )
