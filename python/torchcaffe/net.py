@@ -30,7 +30,10 @@ class Net:
     learnable        [Blob], each once; lr_mult and decay_mult are lists for them
     inputs, outputs  names of blobs that an Input layer makes, and that no layer reads
 
-    Raises CaffeError for everything that is wrong with the net, naming the layer.
+    Raises CaffeError for everything that is wrong with the net, naming the layer. BVLC Caffe takes
+    two layers of one name, of which its weight files then mix up the parameters; here it is wrong.
+    What BVLC Caffe overwrites in place is kept here for the gradient, so that it is right also in
+    chains of layers in place where BVLC Caffe's is not.
     """
 
     def __init__(self, parameter, device="cpu"):

@@ -2,8 +2,8 @@
 
 A pycaffe script for Python 3.9 and numpy 1.19, run unchanged by both engines. FOLDER/nets.json is a
 list of nets: the prototxt file, phase, level, stages, and `passes`, for each the inputs' new shapes
-and whether net.reshape() follows. Writes OUTPUT/<number>.json, the names of everything in order, and
-OUTPUT/<number>.npz, all blobs and parameters with their gradients after each pass.
+and whether net.reshape() follows. Writes OUTPUT/<number>.json, the names of everything in order,
+and OUTPUT/<number>.npz, all blobs and parameters with their gradients after each pass.
 """
 
 import json
@@ -17,12 +17,14 @@ import numpy as np
 
 def names(net):
     """What a script sees of a net's structure; tops that nobody named are left out."""
+    named = [name for name in net.blobs if not name.startswith("(automatic")]
     seen = {
-        "blobs": [name for name in net.blobs if not name.startswith("(automatic")],
-        "shapes": {name: list(blob.data.shape) for name, blob in net.blobs.items() if name[0] != "("},
+        "blobs": [[name, list(net.blobs[name].data.shape)] for name in named],
         "inputs": list(net.inputs),
         "outputs": list(net.outputs),
-        "params": [[name, [list(b.data.shape) for b in blobs]] for name, blobs in net.params.items()],
+        "params": [
+            [name, [list(blob.data.shape) for blob in blobs]] for name, blobs in net.params.items()
+        ],
     }
     if hasattr(net, "_layer_names"):
         seen["layers"] = list(net._layer_names)

@@ -12,7 +12,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from conftest import REPOSITORY
+from google.protobuf import text_format
+
+from torchcaffe.net import Net
+from torchcaffe.schema import caffe_pb2
 
 SEED = int(os.environ.get("PARITY_SEED") or int.from_bytes(os.urandom(4), "little")) % 2**31
 TOLERANCE = 1e-4
@@ -43,7 +48,8 @@ def input_(name, *shape):
 def layer(layer_type, name, bottoms, tops, more=""):
     bottom_text = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
     top_text = " ".join(f'top: "{top}"' for top in tops.split())
-    return f'layer {{ name: "{name}"  type: "{layer_type}"  {bottom_text}  {top_text}\n  {more} }}\n'
+    head = f'name: "{name}"  type: "{layer_type}"  {bottom_text}  {top_text}'
+    return f"layer {{ {head}\n  {more} }}\n"
 
 
 def inner(name, bottom, top, outputs, more=""):
@@ -58,6 +64,7 @@ def loss(name, bottom, more="loss_weight: 1"):
 
 X = input_("x", 4, 3)
 LABEL = input_("label", 4)
+PAIRS = "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }"
 WITHOUT_BIAS = "inner_product_param { num_output: 4  bias_term: false }"
 BIASED = 'param { name: "w" lr_mult: 1 } param { name: "b" lr_mult: 2 }'
 
@@ -205,8 +212,8 @@ NETS = {
         + layer("Concat", "both", "one two", "both")
         + loss("loss", "both")
     ),
-    # Only chains of which BVLC Caffe computes the gradient: it overwrites what a TanH or ReLU in the
-    # middle of a chain would still need, and the gradient of a Power of power 1 in place.
+    # Only chains of which BVLC Caffe computes the gradient: it overwrites what a TanH or ReLU in
+    # the middle of a chain would still need, and the gradient of a Power of power 1 in place.
     "chains in place": Whole(
         "force_backward: true\n"
         + input_("x", 12, 3)
@@ -232,8 +239,8 @@ NETS = {
         + layer("Slice", "cut", "one", "a b")
         + layer("Eltwise", "sum", "a b", "sum")
         + layer("Concat", "all", "sum one", "all")
-        + layer("Reshape", "split", "all", "split", "reshape_param { shape { dim: 0 dim: 2 dim: -1 } }")
-        + layer("Tile", "tile", "split", "tile", "tile_param { tiles: 2 }")
+        + layer("Reshape", "pairs", "all", "pairs", PAIRS)
+        + layer("Tile", "tile", "pairs", "tile", "tile_param { tiles: 2 }")
         + layer("Flatten", "flat", "tile", "flat")
         + inner("two", "flat", "two", 3)
         + layer("SoftmaxWithLoss", "loss", "two label", "loss"),
@@ -332,3 +339,55 @@ def test_net_is_the_same_in_both_engines(outcomes, name):
         assert difference <= TOLERANCE * largest, (
             f"seed {SEED}, {array}: differs by {difference:g} of {largest:g}\n{got}\n{values}"
         )
+
+
+def built(text, phase):
+    parameter = caffe_pb2.NetParameter()
+    text_format.Parse(text, parameter)
+    parameter.state.phase = phase
+    return Net(parameter)
+
+
+PARTIAL = (
+    "force_backward: true\n"
+    + X
+    + layer("Scale", "size", "x", "x", "scale_param { filler { value: 2 } }")
+    + inner("one", "x", "one", 4)
+    + layer("TanH", "tanh", "one", "one")
+    + inner("two", "one", "two", 4)
+)
+
+
+@pytest.mark.parametrize("phase", (caffe_pb2.TRAIN, caffe_pb2.TEST))
+@pytest.mark.parametrize("pinned", (False, True))
+def test_backward_from_the_middle(phase, pinned):
+    """As scripts do that follow one layer's gradient into the image: forward to it, then back."""
+    net = built(PARTIAL, phase)
+    net.blobs["two"].set_data(torch.full((4, 4), 7.0))
+    weights = torch.randn(4, 3, generator=torch.Generator().manual_seed(SEED))
+    net.layers[2].params[0].data.copy_(weights)
+    for blob in net.blobs.values() if pinned else ():
+        blob.pin_data(), blob.pin_diff()
+    for x in (0.3, -0.7):
+        net.blobs["x"].set_data(torch.full((4, 3), x))
+        net.forward(0, 3)
+        net.blobs["one"].set_diff(torch.ones(4, 4))
+        net.backward(3, 0)
+        one = torch.tanh(weights.sum(1) * 2 * x)
+        assert torch.allclose(net.blobs["one"].data, one.expand(4, 4), atol=1e-6)
+        expected = ((1 - one**2) @ weights * 2).expand(4, 3)
+        assert torch.allclose(net.blobs["x"].diff, expected, atol=1e-5), f"seed {SEED}"
+    assert (net.blobs["two"].data == 7).all()
+
+
+def test_shared_parameters_take_the_lr_mult_that_is_given():
+    net = built(NETS["shared parameters"].net, caffe_pb2.TRAIN)
+    assert len(net.parameters) == 8
+    assert [len(net.learnable), net.lr_mult] == [4, [1, 2, 1, 0]]
+    net = built(
+        X
+        + inner("one", "x", "one", 3, 'param { name: "w" }')
+        + inner("two", "one", "two", 3, 'param { name: "w" lr_mult: 3 decay_mult: 0 }'),
+        caffe_pb2.TRAIN,
+    )
+    assert [net.lr_mult, net.decay_mult] == [[3, 1, 1], [0, 1, 1]]

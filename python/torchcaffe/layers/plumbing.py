@@ -148,7 +148,10 @@ class Concat(_AlongAxis):
 
 @layer("Slice")
 class Slice(_AlongAxis):
-    """Parts of the bottom along `axis`: cut before each `slice_point`, or into equal parts."""
+    """Parts of the bottom along `axis`: cut before each `slice_point`, or into equal parts.
+
+    Fails on a `slice_point` at the very end, where BVLC Caffe makes a last top without values.
+    """
 
     tops = (1, None)
 
