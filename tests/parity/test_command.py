@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from gcnet.caffe_log import CaffeLog
 from parity.engines import (
@@ -132,6 +133,49 @@ def test_lines_of_debug_info(logs):
     ours, theirs = (messages(logs[engine], ("[Forward]", "[Backward]")) for engine in ENGINES)
     assert len(theirs) > 100
     assert_same_messages(ours, theirs)
+
+
+def test_nets_states_and_weights_of_a_solver(bvlc, folder):
+    """train_net, several test nets, states by stage and level, weights in the solver."""
+    staged = (folder / "net.prototxt").read_text() + """
+layer { name: "probability"  type: "Softmax"  bottom: "ip2"  top: "probability"
+  include { phase: TEST  stage: "extra" } }
+layer { name: "mean"  type: "Reduction"  bottom: "ip2"  top: "mean"
+  reduction_param { operation: MEAN }  include { min_level: 2 } }
+"""
+    (folder / "staged.prototxt").write_text(staged)
+    name = write_solver(
+        folder,
+        "states",
+        "Nesterov",
+        """
+train_net: "staged.prototxt"  test_net: "staged.prototxt"  test_net: "net.prototxt"
+test_iter: 1  test_iter: 2  test_interval: 3  test_initialization: false
+train_state { level: 2 }  test_state { stage: "extra" }  test_state { level: 3 }
+weights: "first.caffemodel"  max_iter: 6  display: 3
+""",
+    )
+    text = (folder / name).read_text().replace('net: "net.prototxt"', "", 1)
+    (folder / name).write_text(text)
+    lines = both(bvlc, folder, "train", "-solver", name, "-level", "2")
+    wanted = ("Creating t", "Finetuning", "Iteration", "Test net", "Train net", "Opt")
+    ours, theirs = (messages(lines[engine], wanted) for engine in ENGINES)
+    assert any("mean" in text for text, _ in theirs)
+    assert any("probability" in text for text, _ in theirs)
+    assert_same_messages(ours, theirs)
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="for machines without a GPU")
+def test_without_a_gpu(folder, capfd, monkeypatch):
+    """solver_mode GPU, the default, trains on the CPU; -gpu is a mistake."""
+    monkeypatch.chdir(folder)
+    name = write_solver(folder, "default", "SGD", "max_iter: 2")
+    (folder / name).write_text((folder / name).read_text().replace("solver_mode: CPU", ""))
+    assert main(["train", "-solver", name]) == 0
+    assert "solver_mode is GPU, but PyTorch finds none here" in capfd.readouterr().err
+    for gpu in ("0", "all", "0,1"):
+        assert main(["train", "-solver", name, "-gpu", gpu]) == 1
+        assert f"-gpu {gpu}: PyTorch finds no GPU here" in capfd.readouterr().err
 
 
 def test_readers_of_logs_find_the_same(logs):
@@ -349,6 +393,7 @@ def broken(folder):
     for name, fields in {
         "policy": 'lr_policy: "multistp"',
         "prefix": 'snapshot: 5  snapshot_prefix: "nowhere/x"',
+        "last_prefix": 'snapshot_prefix: "nowhere/x"',
         "rising": "base_lr: 1e30",
         "kind": 'weight_decay: 0.1  regularization_type: "L3"',
         "no_test_interval": "test_iter: 1",
@@ -413,6 +458,7 @@ def broken(folder):
         "momentum": ([*train, "momentum.prototxt"], "momentum is 0.9, but AdaGrad has none"),
         "regularization": ([*train, "kind.prototxt"], "no regularization_type 'L3'; give 'L1' or 'L2'"),
         "prefix": ([*train, "prefix.prototxt"], "cannot write to snapshot_prefix 'nowhere/x'"),
+        "prefix of the last": ([*train, "last_prefix.prototxt"], "cannot write to snapshot_prefix 'nowhere/x'"),
         "test interval": ([*train, "no_test_interval.prototxt"], "test_iter is given but test_interval is not"),
         "test states": ([*train, "state.prototxt"], "has 2 test_state for 1 test nets"),
     }  # fmt: skip

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from parity.engines import TYPES, assert_close, make_folder, run_jobs, write_solver
+from torchcaffe.schema import read
+from torchcaffe.solver import make
 
 POLICIES = {
     "fixed": "",
@@ -73,3 +75,18 @@ def test_the_grid_trains(outcomes):
     distinct = {array.tobytes() for array in results[: len(TYPES) * 14]}
     assert len(distinct) == len(TYPES) * 14
     assert all(np.abs(theirs["diff of param 0 of ip1"]).max() > 0 for _, theirs in outcomes)
+
+
+def test_parameters_change_in_place_and_test_nets_follow(tmp_path, monkeypatch):
+    """Who holds a parameter's memory sees the training; so do test nets between their tests."""
+    make_folder(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    name = write_solver(tmp_path, "shared", "Adam", "test_iter: 1  test_interval: 100")
+    solver = make(read.solver(name))
+    blob = next(layer for layer in solver.net.layers if layer.name == "ip1").params[0]
+    other = next(layer for layer in solver.test_nets[0].layers if layer.name == "ip1").params[0]
+    view = blob.pin_data().numpy()
+    before = view.copy()
+    solver.step(3)
+    assert not np.array_equal(view, before)
+    assert np.array_equal(view, blob.data.numpy()) and np.array_equal(view, other.data.numpy())

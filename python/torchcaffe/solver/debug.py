@@ -55,4 +55,5 @@ def backward(net):
 
 
 def _mean(values):
-    return log.number(values.abs().mean()) if values.numel() else "nan"
+    # A pooling's mask may be of whole numbers, which have no mean.
+    return log.number(values.float().abs().mean()) if values.numel() else "nan"

@@ -78,12 +78,15 @@ class Solver:
         if p.snapshot:
             if not p.HasField("snapshot_prefix"):
                 raise CaffeError("solver: snapshot is given but snapshot_prefix is not; give both")
-            folder = os.path.dirname(p.snapshot_prefix) or "."
-            if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-                raise CaffeError(
-                    f"solver: cannot write to snapshot_prefix {p.snapshot_prefix!r}; make sure "
-                    f"that the folder {folder!r} exists and can be written to"
-                )
+            self._check_snapshot_folder()
+
+    def _check_snapshot_folder(self):
+        folder = os.path.dirname(self.param.snapshot_prefix) or "."
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+            raise CaffeError(
+                f"solver: cannot write to snapshot_prefix {self.param.snapshot_prefix!r}; make "
+                f"sure that the folder {folder!r} exists and can be written to"
+            )
 
     def _train_net(self):
         p = self.param
@@ -157,6 +160,8 @@ class Solver:
         log.info(f"Solving {self.net.name}")
         log.info(f"Learning Rate Policy: {p.lr_policy}")
         self._stopping = False
+        if p.snapshot_after_train:
+            self._check_snapshot_folder()
         if resume_file:
             log.info(f"Restoring previous solver status from {resume_file}")
             self.restore(resume_file)
