@@ -86,70 +86,43 @@ class MaxUnpool(ReportedLayer):
         if propagate_down[0]:
             bottom[0].diff[...] = top[0].diff.ravel()[self.target].reshape(bottom[0].diff.shape)
 
-    # The same on torch tensors, for engines that offer them (torchcaffe). Mostly each mask entry
-    # lies in the 2x2 window of its own value; then no two values meet, and four selections do.
+    # The same on torch tensors, for engines that offer them (torchcaffe). Such an engine may hand
+    # over the mask of its own pooling without overlap as int64: right by construction, and no two
+    # values meet.
+
+    takes_index_mask = True
 
     def forward_tensors(self, bottoms):
-        values, mask = bottoms
-        count, channels, height, width = values.shape
-        top = (count, channels, self.height or 2 * height, self.width or 2 * width)
-        self.own = _own_windows(mask) if top[2:] == (2 * height, 2 * width) else None
-        if self.own is None:
-            return [self._scatter(values, mask, top)]
         import torch
 
-        unpooled = values.new_empty(top).to(memory_format=_memory_order(values))
-        zero = values.new_zeros(())
-        for corner, here in zip(_corners(unpooled), self.own):
-            torch.where(here, values, zero, out=corner)
-        return [unpooled]
+        values, mask = bottoms
+        height, width = values.shape[2:]
+        plane = [self.height or 2 * height, self.width or 2 * width]
+        if mask.dtype == torch.int64:
+            self.index = mask
+            return [torch.ops.aten.max_unpool2d(values, mask, plane)]
+        self.index = _checked(mask, (*values.shape[:2], *plane))
+        unpooled = values.new_zeros((*values.shape[:2], plane[0] * plane[1]))
+        unpooled.scatter_add_(2, self.index.flatten(2), values.flatten(2))
+        return [unpooled.view(*values.shape[:2], *plane)]
 
     def backward_tensors(self, top_diffs, propagate_down):
         if not propagate_down[0]:
             return [None, None]
-        diff = top_diffs[0]
-        if self.own is None:
-            return [diff.flatten(2).gather(2, self.index).reshape(self.bottom_shape), None]
-        corners = _corners(diff)
-        found = corners[0]
-        for corner, here in zip(corners[1:], self.own[1:]):
-            found = corner.where(here, found)
-        return [found, None]
-
-    def _scatter(self, values, mask, top):
-        plane = top[2] * top[3]
-        if mask.numel() and not (mask.min() >= 0 and mask.max() < plane):
-            raise ValueError(_out_of_range(mask, top))
-        index = mask.long()
-        if (index != mask).any():
-            raise ValueError(FRACTIONAL)
-        self.index, self.bottom_shape = index.flatten(2), values.shape
-        unpooled = values.new_zeros(top[:2] + (plane,))
-        unpooled.scatter_add_(2, self.index, values.flatten(2))
-        return unpooled.reshape(top).contiguous(memory_format=_memory_order(values))
+        # Channels last for both, the order in which unpooled faces come: nothing is copied then.
+        diff, index = (
+            tensor.permute(0, 2, 3, 1).flatten(1, 2) for tensor in (top_diffs[0], self.index)
+        )
+        count, channels, height, width = self.index.shape
+        found = diff.gather(1, index).view(count, height, width, channels)
+        return [found.permute(0, 3, 1, 2), None]
 
 
-def _own_windows(mask):
-    """For each corner of 2x2 windows whether a value goes there; None if one goes elsewhere."""
-    import torch
-
-    height, width = mask.shape[2:]
-    rows = torch.arange(height, device=mask.device, dtype=mask.dtype) * (4 * width)
-    columns = torch.arange(width, device=mask.device, dtype=mask.dtype) * 2
-    inside = mask - (rows[:, None] + columns)
-    corners = [inside == place for place in (0, 1, 2 * width, 2 * width + 1)]
-    all_found = (corners[0] | corners[1] | corners[2] | corners[3]).all()
-    return corners if all_found else None
-
-
-def _corners(unpooled):
-    return [unpooled[:, :, i::2, j::2] for i in range(2) for j in range(2)]
-
-
-def _memory_order(tensor):
-    import torch
-
-    channels_last = tensor.is_contiguous(memory_format=torch.channels_last)
-    if channels_last and not tensor.is_contiguous():
-        return torch.channels_last
-    return torch.contiguous_format
+def _checked(mask, top):
+    """The mask as int64. Raises ValueError for places that `top`, a shape, does not have."""
+    if mask.numel() and not (mask.min() >= 0 and mask.max() < top[2] * top[3]):
+        raise ValueError(_out_of_range(mask, top))
+    index = mask.long()
+    if (index != mask).any():
+        raise ValueError(FRACTIONAL)
+    return index

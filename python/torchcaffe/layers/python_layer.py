@@ -39,6 +39,10 @@ class PythonLayer(Layer):
         )
         self._call("setup", self._bottom, self._top)
 
+    @property
+    def takes_index_mask(self):
+        return self._on_tensors and getattr(self.instance, "takes_index_mask", False)
+
     def _class(self):
         """The class that the prototxt names."""
         from torchcaffe.pycaffe.layer import Layer as Base
