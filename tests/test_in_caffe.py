@@ -1,10 +1,11 @@
-"""The tests of tests/in_caffe/, each file run once by BVLC Caffe's own Python."""
+"""The tests of tests/in_caffe/, each file run once by each engine: BVLC Caffe and torchcaffe."""
 
 import ast
 import functools
 import json
 import os
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -39,21 +40,24 @@ def workspace(tmp_path_factory):
 
 
 @functools.cache
-def run(prefix, file, workspace):
-    results_path = workspace / f"{file}.json"
-    environment = dict(
-        os.environ, PYTHONPATH=str(REPOSITORY / "python"), GLOG_minloglevel="1"
-    )
-    command = [prefix / "bin" / "python3", FOLDER / "run.py", file, results_path]
+def run(engine, command, file, workspace):
+    results_path = workspace / f"{engine}_{file}.json"
+    environment = dict(os.environ, PYTHONPATH=str(REPOSITORY / "python"), GLOG_minloglevel="1")
     ended = subprocess.run(
-        command, cwd=workspace, env=environment, capture_output=True, text=True
-    )
+        [*command, FOLDER / "run.py", file, results_path],
+        cwd=workspace, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
     results = json.loads(results_path.read_text()) if results_path.exists() else {}
     return results, ended.stderr[-3000:]
 
 
+@pytest.mark.parametrize("engine", ["bvlc", "torch"])
 @pytest.mark.parametrize("file, function", list(functions()))
-def test_in_caffe(bvlc, workspace, file, function):
-    results, messages = run(bvlc, file, workspace)
+def test_in_caffe(request, workspace, file, function, engine):
+    if engine == "bvlc":
+        command = (request.getfixturevalue("bvlc") / "bin" / "python3",)
+    else:
+        command = (sys.executable, "-m", "torchcaffe")
+    results, messages = run(engine, command, file, workspace)
     assert function in results, f"Caffe ended before this test:\n{messages}"
     assert results[function] is None, results[function]

@@ -1,4 +1,4 @@
-"""MaxUnpool and NormalizedDistance under BVLC Caffe: values, gradients, messages."""
+"""MaxUnpool and NormalizedDistance in both engines: values, gradients, messages."""
 
 import os
 import subprocess
@@ -195,8 +195,9 @@ net.forward()
 
 def messages_of(net, fill=""):
     """What a process prints that builds and runs this net; it must die of it."""
+    engine = ["-m", "torchcaffe"] if caffe.__name__.startswith("torchcaffe") else []
     ended = subprocess.run(
-        [sys.executable, "-c", BREAK.format(net=net, fill=fill)],
+        [sys.executable] + engine + ["-c", BREAK.format(net=net, fill=fill)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         universal_newlines=True,
