@@ -1,0 +1,53 @@
+"""The temporary folder in which the workers of engines.py run."""
+
+import subprocess
+
+import numpy as np
+
+from data_prep.pairs import write_pairs
+from gcnet.engine import ROOT
+from gcnet.errors import InputError
+from torchcaffe.schema import read
+
+RECORDS = 2048
+
+
+def make(folder, bvlc, environment):
+    """Fill a folder: LMDBs of noise where prototxt/ expects them, deploy nets, weights for them.
+
+    The weights, and the outputs that every engine's are compared with, are BVLC Caffe's; `bvlc` is
+    the beginning of its command line. Raises InputError if it fails.
+    """
+    (folder / "prototxt").symlink_to(ROOT / "prototxt")
+    for part in ("runs", "data/lmdb", "data/webface", "deploy", "reference"):
+        (folder / part).mkdir(parents=True)
+    _write_faces(folder / "data")
+    _write_nets(folder / "deploy")
+    command = [*bvlc, str(ROOT / "bench" / "workers" / "reference.py")]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"BVLC Caffe made no reference: {done.stderr.strip()[-500:]}")
+
+
+def _write_faces(folder):
+    random = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for lmdb, channels in (("lmdb", 2), ("webface", 1)):
+            faces = random.integers(0, 256, (RECORDS, channels, 66, 66), dtype=np.uint8)
+            labels = random.integers(0, 7, RECORDS)
+            write_pairs(folder / lmdb / part, zip(faces, labels))
+
+
+def _write_nets(folder):
+    (folder / "s1r1.prototxt").symlink_to(ROOT / "prototxt" / "deploy_gcnet.prototxt")
+    (folder / "cnn.prototxt").symlink_to(ROOT / "prototxt" / "deploy_cnn.prototxt")
+    cnn = read.net(ROOT / "prototxt" / "deploy_cnn.prototxt")
+    autoencoder = read.net(ROOT / "prototxt" / "pretrain_autoencoder.prototxt")
+    kept = [layer for layer in autoencoder.layer if layer.type not in ("Data", "EuclideanLoss")]
+    _write_net(folder / "autoencoder.prototxt", [cnn.layer[0], *kept])
+    data = [layer for layer in read.net(ROOT / "prototxt" / "gcnet.prototxt").layer[:2]]
+    _write_net(folder / "data.prototxt", data)
+
+
+def _write_net(path, layers):
+    path.write_text("".join(f"layer {{ {layer} }}\n" for layer in layers))
