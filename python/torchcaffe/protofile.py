@@ -145,7 +145,6 @@ def _unpacked(blob):
 def fill(blob, shape, data, diff=None):
     """Write arrays into a BlobProto."""
     blob.shape.dim.extend(shape)
-    # BVLC writes the gradients before nothing else reads them: fields are in order of numbers.
     blob.data = np.ascontiguousarray(data, "<f4").tobytes()
     if diff is not None:
         blob.diff = np.ascontiguousarray(diff, "<f4").tobytes()

@@ -120,7 +120,8 @@ def _string(file, path):
     dataset = file.get("learned_net")
     if dataset is None:
         return ""
-    if not isinstance(dataset, h5py.Dataset) or dataset.shape != () or dataset.dtype.kind not in "SO":
+    is_text = isinstance(dataset, h5py.Dataset) and dataset.dtype.kind in "SO"
+    if not is_text or dataset.shape != ():
         raise CaffeError(f"{path}: learned_net is not a text; the file is damaged")
     text = dataset[()]
     return text.split(b"\0")[0].decode(errors="replace") if isinstance(text, bytes) else str(text)

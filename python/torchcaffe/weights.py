@@ -67,7 +67,10 @@ def to_message(net, diff=False):
         del stored.blobs[:]
         for blob in layer.params:
             protofile.fill(
-                stored.blobs.add(), blob.shape, _numpy(blob.data), _numpy(blob.diff) if diff else None
+                stored.blobs.add(),
+                blob.shape,
+                _numpy(blob.data),
+                _numpy(blob.diff) if diff else None,
             )
     return message
 
@@ -122,7 +125,9 @@ def load_hdf5(net, path):
                     continue
                 what = f"{path}: layer {layer.name}, param {place}"
                 if dataset is None:
-                    raise CaffeError(f"{what}: is not in the file; to learn it anew, rename the layer")
+                    raise CaffeError(
+                        f"{what}: is not in the file; to learn it anew, rename the layer"
+                    )
                 seen.add(_memory(target))
                 if not protofile.fits(dataset_shape(dataset, what), target.shape):
                     raise _mismatch(path, layer.name, place, dataset.shape, target.shape)

@@ -11,21 +11,26 @@ from conftest import REPOSITORY
 
 from torchcaffe.schema import caffe_pb2
 
+ENGINES = ("torchcaffe", "BVLC Caffe")
+
 RECORDS, BATCH = 24, 8
-"""Steps that are a multiple of RECORDS / BATCH end where the data begins anew, as a resumed training
-does."""
+"""Steps that are a multiple of RECORDS / BATCH end where the data begins anew, as it does for a
+training that is resumed."""
 
 TOLERANCE = 1e-4
 """Of the largest magnitude of the blob."""
 
+# No unit dies with this ReLU. The weights of a dead one only have weight decay; L1 moves them to
+# and fro over zero, where the rounding of either engine decides the sign.
 NET = """
 name: "small"
 layer { name: "data"  type: "Data"  top: "data"  top: "label"
-  data_param { source: "numbers"  backend: LMDB  batch_size: 8 }  transform_param { scale: 0.00390625 } }
+  data_param { source: "numbers"  backend: LMDB  batch_size: 8 }
+  transform_param { scale: 0.00390625 } }
 layer { name: "ip1"  type: "InnerProduct"  bottom: "data"  top: "ip1"
   param { lr_mult: 1  decay_mult: 1 }  param { lr_mult: 2  decay_mult: 0 }
   inner_product_param { num_output: 10  weight_filler { type: "xavier" } } }
-layer { name: "relu1"  type: "ReLU"  bottom: "ip1"  top: "ip1" }
+layer { name: "relu1"  type: "ReLU"  bottom: "ip1"  top: "ip1"  relu_param { negative_slope: 0.1 } }
 layer { name: "ip2"  type: "InnerProduct"  bottom: "ip1"  top: "ip2"
   param { lr_mult: 0.5  decay_mult: 2 }
   inner_product_param { num_output: 3  weight_filler { type: "xavier" } } }

@@ -1,9 +1,9 @@
 """Runs solvers in whatever Caffe runs it: `PYTHON run_solvers.py JOBS`.
 
 A pycaffe script for Python 3.9 and numpy 1.19, run unchanged by both engines, in the folder that
-solvers' paths begin at. JOBS is a JSON list of jobs; each job has a `solver` file, the `weights` to
-start with or the solverstate to `restore`, and `steps`: numbers of iterations, "snapshot" or "solve".
-Its parameters go to the .npz file `result`.
+solvers' paths begin at. JOBS is a JSON list of jobs; each job has a `solver` file, the `weights`
+to start with or the solverstate to `restore`, and `steps`: numbers of iterations, "snapshot" or
+"solve". Its parameters go to the .npz file `result`.
 """
 
 import json

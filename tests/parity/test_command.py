@@ -17,6 +17,7 @@ import torch
 
 from gcnet.caffe_log import CaffeLog
 from parity.engines import (
+    ENGINES,
     assert_close,
     command,
     environment,
@@ -28,8 +29,9 @@ from torchcaffe import protofile, weights
 from torchcaffe.command.__main__ import main
 from torchcaffe.command.flags import parse
 from torchcaffe.errors import CaffeError
+from torchcaffe.schema import read
+from torchcaffe.solver import make
 
-ENGINES = ("torchcaffe", "BVLC Caffe")
 
 # The expressions by which BVLC's tools/extra/parse_log.py finds what it wants.
 PARSE_LOG = {
@@ -48,7 +50,8 @@ def folder(bvlc, tmp_path_factory):
     folder = tmp_path_factory.mktemp("command")
     make_folder(folder)
     first = write_solver(folder, "first", "SGD")
-    run_jobs("BVLC Caffe", bvlc, folder, [{"solver": first, "save": "first.caffemodel", "steps": []}])
+    job = {"solver": first, "save": "first.caffemodel", "steps": []}
+    run_jobs("BVLC Caffe", bvlc, folder, [job])
     return folder
 
 
@@ -99,7 +102,8 @@ def assert_same_messages(ours, theirs, tolerance=1e-4):
 
 
 def test_scores(bvlc, folder):
-    lines = both(bvlc, folder, "test", "-model", "net.prototxt", "-weights", "first.caffemodel", "-iterations", 3)
+    net, model = "net.prototxt", "first.caffemodel"
+    lines = both(bvlc, folder, "test", "-model", net, "-weights", model, "-iterations", 3)
     wanted = ("Running for", "Batch", "Loss:", "accuracy =", "loss =")
     ours, theirs = (messages(lines[engine], wanted) for engine in ENGINES)
     assert len(theirs) == 1 + 3 * 2 + 3
@@ -110,8 +114,9 @@ def test_scores(bvlc, folder):
 def logs(bvlc, folder):
     """{engine: the log of a training that shows all kinds of lines}"""
     fields = (
-        "display: 2  test_iter: 3  test_interval: 5  max_iter: 10  average_loss: 3  debug_info: true "
-        'lr_policy: "multistep"  gamma: 0.5  stepvalue: 4  stepvalue: 7  snapshot: 6  '
+        "display: 2  test_iter: 3  test_interval: 5  max_iter: 10  average_loss: 3  "
+        "debug_info: true  snapshot: 6  "
+        'lr_policy: "multistep"  gamma: 0.5  stepvalue: 4  stepvalue: 7  '
         "clip_gradients: 0.3  weight_decay: 0.01  test_compute_loss: true"
     )
     write_solver(folder, "logged", "SGD", fields)
@@ -197,18 +202,20 @@ def test_readers_of_logs_find_the_same(logs):
 
 def test_a_snapshot_goes_on_as_if_unbroken(bvlc, folder):
     """-snapshot of either engine's state in either engine's command."""
-    write_solver(folder, "unbroken", "Adam", "max_iter: 30  snapshot: 15")
-    assert run("BVLC Caffe", bvlc, folder, "train", "-solver", "unbroken.prototxt", "-weights", "first.caffemodel").returncode == 0
-    expected = weights_in(folder / "unbroken_iter_30.caffemodel")
-    (folder / "unbroken_iter_30.caffemodel").unlink()
-    done = run("torchcaffe", bvlc, folder, "train", "--solver=unbroken.prototxt", "-snapshot=unbroken_iter_15.solverstate")
-    assert done.returncode == 0 and "Resuming from unbroken_iter_15.solverstate" in done.stderr
-    assert_close(weights_in(folder / "unbroken_iter_30.caffemodel"), expected)
-    assert run("torchcaffe", bvlc, folder, "train", "-solver", "unbroken.prototxt", "-weights", "first.caffemodel").returncode == 0
-    assert_close(weights_in(folder / "unbroken_iter_30.caffemodel"), expected)
-    (folder / "unbroken_iter_30.caffemodel").unlink()
-    assert run("BVLC Caffe", bvlc, folder, "train", "-solver", "unbroken.prototxt", "-snapshot", "unbroken_iter_15.solverstate").returncode == 0
-    assert_close(weights_in(folder / "unbroken_iter_30.caffemodel"), expected)
+    solver = write_solver(folder, "unbroken", "Adam", "max_iter: 30  snapshot: 15")
+    last = folder / "unbroken_iter_30.caffemodel"
+    anew = ["train", "-solver", solver, "-weights", "first.caffemodel"]
+    resumed = ["train", f"--solver={solver}", "-snapshot=unbroken_iter_15.solverstate"]
+    assert run("BVLC Caffe", bvlc, folder, *anew).returncode == 0
+    expected = weights_in(last)
+    for engine, arguments in (
+        ("torchcaffe", resumed), ("torchcaffe", anew), ("BVLC Caffe", resumed),
+    ):  # fmt: skip
+        last.unlink()
+        done = run(engine, bvlc, folder, *arguments)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert ("Resuming from unbroken_iter_15" in done.stderr) == (arguments is resumed)
+        assert_close(weights_in(last), expected)
 
 
 def weights_in(path):
@@ -232,7 +239,8 @@ def test_time(bvlc, folder):
         assert ours == theirs and len(theirs) >= 4
     numbers = dict(re.findall(r"\] (\w[\w -]+): ([\d.e-]+) ms\.", "\n".join(lines["torchcaffe"])))
     layers = re.findall(r"\t(forward|backward): ([\d.e-]+) ms", "\n".join(lines["torchcaffe"]))
-    for direction, name in (("forward", "Average Forward pass"), ("backward", "Average Backward pass")):
+    for direction in ("forward", "backward"):
+        name = f"Average {direction.capitalize()} pass"
         total = sum(float(value) for which, value in layers if which == direction)
         assert total == pytest.approx(float(numbers[name]), rel=0.01) and total > 0
 
@@ -386,7 +394,8 @@ def test_spellings_of_flags(arguments):
 def broken(folder):
     """{what is wrong: (arguments, what the line has to say)}"""
     (folder / "cut.caffemodel").write_bytes((folder / "first.caffemodel").read_bytes()[:-5])
-    (folder / "wide.prototxt").write_text((folder / "net.prototxt").read_text().replace("num_output: 10", "num_output: 11"))
+    net = (folder / "net.prototxt").read_text()
+    (folder / "wide.prototxt").write_text(net.replace("num_output: 10", "num_output: 11"))
     write_solver(folder, "plain", "SGD", "max_iter: 2")
     wide = (folder / "plain.prototxt").read_text().replace("net.prototxt", "wide.prototxt")
     (folder / "wide_solver.prototxt").write_text(wide)
@@ -405,20 +414,23 @@ def broken(folder):
     plain = (folder / "plain.prototxt").read_text()
     (folder / "type.prototxt").write_text(plain.replace('type: "SGD"', 'type: "Adaam"'))
     (folder / "momentum.prototxt").write_text(plain.replace('type: "SGD"', 'type: "AdaGrad"'))
-    (folder / "root.prototxt").write_text(
-        (folder / "net.prototxt").read_text().replace(
-            'layer { name: "loss"',
-            'layer { name: "root"  type: "Power"  bottom: "ip2"  top: "root"  power_param { power: 0.5 } }\n'
-            'layer { name: "loss"',
-        ).replace('bottom: "ip2"  bottom: "label"  top: "loss"', 'bottom: "root"  bottom: "label"  top: "loss"')
-    )
+    root = """layer { name: "root"  type: "Power"  bottom: "ip2"  top: "root"
+  power_param { power: 0.5 } }
+layer { name: "loss" """
+    net = net.replace('layer { name: "loss" ', root)
+    below_loss = 'bottom: "ip2"  bottom: "label"  top: "loss"'
+    net = net.replace(below_loss, below_loss.replace("ip2", "root"))
+    (folder / "root.prototxt").write_text(net)
     (folder / "root_solver.prototxt").write_text(plain.replace("net.prototxt", "root.prototxt"))
     train, test = ["train", "-solver"], ["test", "-model", "net.prototxt", "-weights"]
     return {
         "no solver": (["train"], "give -solver FILE"),
         "missing solver": ([*train, "none.prototxt"], "none.prototxt"),
         "missing weights": ([*test, "none.caffemodel"], "none.caffemodel: cannot be read: No such"),
-        "cut weights": ([*test, "cut.caffemodel"], "cut.caffemodel: is not a caffemodel, or was cut"),
+        "cut weights": (
+            [*test, "cut.caffemodel"],
+            "cut.caffemodel: is not a caffemodel, or was cut",
+        ),
         "cut weights in training": (
             [*train, "plain.prototxt", "-weights", "cut.caffemodel"],
             "cut.caffemodel: is not a caffemodel",
@@ -445,21 +457,48 @@ def broken(folder):
             [*train, "root_solver.prototxt"],
             "the loss is nan in iteration 0; it began in top root of layer root;",
         ),
-        "unknown flag": ([*train[:1], "-solvr", "x"], "unknown command line flag 'solvr'; did you mean 'solver'?"),
+        "unknown flag": (
+            [*train[:1],
+            "-solvr", "x"], "unknown command line flag 'solvr'; did you mean 'solver'?",
+        ),
         "no value": (["train", "-solver"], "flag 'solver' is missing its value"),
-        "no number": (["time", "-iterations", "many"], "flag 'iterations' is 'many'; give a whole number"),
-        "no iterations": (["time", "-model", "net.prototxt", "-iterations", "0"], "-iterations is 0; give 1 or more"),
+        "no number": (
+            ["time", "-iterations", "many"],
+            "flag 'iterations' is 'many'; give a whole number",
+        ),
+        "no iterations": (
+            ["time", "-model", "net.prototxt", "-iterations", "0"],
+            "-iterations is 0; give 1 or more",
+        ),
         "unknown command": (["tarin"], "Unknown action: tarin; did you mean train?"),
         "no command": ([], "give one command, one of train, test, time, device_query"),
-        "phase": (["time", "-model", "net.prototxt", "-phase", "test"], "-phase is 'test'; give TRAIN or TEST"),
-        "effect": ([*train, "plain.prototxt", "-sigint_effect", "stopp"], "-sigint_effect is 'stopp'; give stop,"),
-        "policy": ([*train, "policy.prototxt"], "no lr_policy 'multistp'; did you mean 'multistep'?"),
+        "phase": (
+            ["time", "-model", "net.prototxt", "-phase", "test"],
+            "-phase is 'test'; give TRAIN or TEST",
+        ),
+        "effect": (
+            [*train, "plain.prototxt", "-sigint_effect", "stopp"],
+            "-sigint_effect is 'stopp'; give stop,",
+        ),
+        "policy": (
+            [*train, "policy.prototxt"],
+            "no lr_policy 'multistp'; did you mean 'multistep'?",
+        ),
         "type": ([*train, "type.prototxt"], "no type 'Adaam'; did you mean 'Adam'?"),
         "momentum": ([*train, "momentum.prototxt"], "momentum is 0.9, but AdaGrad has none"),
-        "regularization": ([*train, "kind.prototxt"], "no regularization_type 'L3'; give 'L1' or 'L2'"),
+        "regularization": (
+            [*train, "kind.prototxt"],
+            "no regularization_type 'L3'; give 'L1' or 'L2'",
+        ),
         "prefix": ([*train, "prefix.prototxt"], "cannot write to snapshot_prefix 'nowhere/x'"),
-        "prefix of the last": ([*train, "last_prefix.prototxt"], "cannot write to snapshot_prefix 'nowhere/x'"),
-        "test interval": ([*train, "no_test_interval.prototxt"], "test_iter is given but test_interval is not"),
+        "prefix of the last": (
+            [*train, "last_prefix.prototxt"],
+            "cannot write to snapshot_prefix 'nowhere/x'",
+        ),
+        "test interval": (
+            [*train, "no_test_interval.prototxt"],
+            "test_iter is given but test_interval is not",
+        ),
         "test states": ([*train, "state.prototxt"], "has 2 test_state for 1 test nets"),
     }  # fmt: skip
 
@@ -476,11 +515,8 @@ def test_mistakes_lead_to_one_line_and_status_1(folder, capfd, monkeypatch):
         assert GLOG.match(printed.err) or printed.err.startswith("ERROR: "), what
 
 
-def test_an_infinite_loss_keeps_the_parameters(folder, monkeypatch, capfd):
-    """What was learned before is still there for who catches the error."""
-    from torchcaffe.schema import read
-    from torchcaffe.solver import make
-
+def test_training_can_go_on_after_an_infinite_loss(folder, monkeypatch):
+    """A script that catches the error can load weights and go on."""
     monkeypatch.chdir(folder)
     write_solver(folder, "rising2", "SGD")
     parameter = read.solver("rising2.prototxt")
@@ -495,7 +531,7 @@ def test_an_infinite_loss_keeps_the_parameters(folder, monkeypatch, capfd):
 
 def test_a_full_disk(folder, bvlc):
     """A limit of file sizes acts as a full disk does."""
-    limited = f"ulimit -f 0; exec {sys.executable} -m torchcaffe.command train -solver plain.prototxt"
+    limited = f"ulimit -f 0; {sys.executable} -m torchcaffe.command train -solver plain.prototxt"
     write_solver(folder, "plain", "SGD", "max_iter: 2")
     for path in folder.glob("plain_iter_*"):
         path.unlink()

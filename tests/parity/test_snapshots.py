@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from parity.engines import TYPES, assert_close, make_folder, run_jobs, write_solver
+from parity.engines import ENGINES, TYPES, assert_close, make_folder, run_jobs, write_solver
 from torchcaffe import protofile, weights
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read
 from torchcaffe.solver import make
 
-ENGINES = ("torchcaffe", "BVLC Caffe")
 FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
 GRID = list(itertools.product(TYPES, FORMATS))
 
@@ -29,7 +28,8 @@ def folder(bvlc, tmp_path_factory):
     folder = tmp_path_factory.mktemp("snapshots")
     make_folder(folder)
     first = write_solver(folder, "first", "SGD")
-    run_jobs("BVLC Caffe", bvlc, folder, [{"solver": first, "save": "first.caffemodel", "steps": []}])
+    job = {"solver": first, "save": "first.caffemodel", "steps": []}
+    run_jobs("BVLC Caffe", bvlc, folder, [job])
     return folder
 
 
@@ -52,7 +52,11 @@ def outcomes(bvlc, folder):
     results = {}
     for engine in ENGINES:
         jobs = [
-            {"solver": solvers[*case, engine], "weights": "first.caffemodel", "steps": [21, "snapshot", 21]}
+            {
+                "solver": solvers[*case, engine],
+                "weights": "first.caffemodel",
+                "steps": [21, "snapshot", 21],
+            }
             for case in GRID
         ]
         for case, arrays in zip(GRID, run_jobs(engine, bvlc, folder, jobs)):
@@ -91,7 +95,8 @@ def described(message):
 @pytest.mark.parametrize("solver_type", TYPES)
 def test_the_files_have_the_same_fields(outcomes, folder, solver_type):
     """Layers in their order with Split layers, all fields, blobs' shapes, histories' order."""
-    for end, kind in ((".caffemodel", protofile.NetParameter), (".solverstate", protofile.SolverState)):
+    kinds = {".caffemodel": protofile.NetParameter, ".solverstate": protofile.SolverState}
+    for end, kind in kinds.items():
         messages = [
             kind.FromString(
                 (folder / f"{solver_type}_BINARYPROTO_{name}_iter_21{end}").read_bytes()
@@ -119,7 +124,7 @@ def test_hdf5_has_the_same_tree(outcomes, folder, end):
         with h5py.File(folder / f"Adam_HDF5_{name}_iter_21{end}") as file:
             file.visititems(
                 lambda path, each: tree.update(
-                    {path: (each.shape, each.dtype.kind) if isinstance(each, h5py.Dataset) else None}
+                    {path: (getattr(each, "shape", None), str(getattr(each, "dtype", None))[:2])}
                 )
             )
         trees.append(tree)
@@ -257,7 +262,9 @@ def damaged(tmp_path, end):
     yield "noise", np.random.RandomState(5).bytes(4000)
 
 
-@pytest.mark.parametrize("end", [".caffemodel", ".caffemodel.h5", ".solverstate", ".solverstate.h5"])
+@pytest.mark.parametrize(
+    "end", [".caffemodel", ".caffemodel.h5", ".solverstate", ".solverstate.h5"]
+)
 def test_damaged_files_lead_to_a_line(tmp_path, end):
     net = net_of(inner_product(), tmp_path)
     for name, contents in damaged(tmp_path, end.replace("solverstate", "caffemodel")):
@@ -379,8 +386,8 @@ def small_solver(solver_type="SGD", outputs=4):
 def test_a_solverstate_of_another_solver_or_net(tmp_path):
     solver = small_solver("Adam")
     solver.param.snapshot_prefix = str(tmp_path / "adam")
-    for form, end in ((caffe_pb2.SolverParameter.BINARYPROTO, ""), (caffe_pb2.SolverParameter.HDF5, ".h5")):
-        solver.param.snapshot_format = form
+    for form, end in FORMATS.items():
+        solver.param.snapshot_format = caffe_pb2.SolverParameter.SnapshotFormat.Value(form)
         solver.snapshot()
         state = str(tmp_path / f"adam_iter_0.solverstate{end}")
         with pytest.raises(CaffeError, match="has 4 history blobs, expected 2 for a SGD solver"):

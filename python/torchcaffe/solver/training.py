@@ -231,7 +231,7 @@ class Solver:
         if loss - loss != 0:
             raise CaffeError(
                 f"the loss is {log.number(loss)} in iteration {self.iter}; "
-                f"{_where_it_began(self.net)}; lower base_lr, give clip_gradients, or check the data"
+                f"{_where_it_began(self.net)}; lower base_lr, give clip_gradients or check the data"
             )
         if with_debug_info:
             debug.backward(self.net)

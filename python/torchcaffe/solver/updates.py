@@ -40,7 +40,7 @@ def make(parameter):
 
 
 class Update:
-    """`histories`: how many history blobs a parameter has; all first ones stand before all second."""
+    """`histories`: how many history blobs a parameter has; first ones stand before second ones."""
 
     histories = 1
 
