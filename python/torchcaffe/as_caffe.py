@@ -1,4 +1,4 @@
-"""`import caffe` gives torchcaffe: for scripts and Python layers that were written for BVLC Caffe."""
+"""`import caffe` gives torchcaffe, for scripts and Python layers written for BVLC Caffe."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""Python layers in torchcaffe: both forms of ours, mistakes, running scripts; pycaffe beside BVLC."""
+"""Python layers in torchcaffe, programs run by it, and parts of pycaffe that BVLC's build lacks."""
 
 import os
 import subprocess

@@ -15,8 +15,8 @@ class PythonLayer(Layer):
     As in BVLC Caffe `setup` runs once, `reshape` before each forward pass, and the methods see the
     net's blobs as numpy arrays; `import caffe` in the module gives torchcaffe. A class that has
     forward_tensors and backward_tensors computes on tensors (see pycaffe/layer.py). What goes wrong
-    in the module is a CaffeError that names the layer, after the Python traceback on standard error;
-    BVLC Caffe aborts.
+    in the module is a CaffeError that names the layer, after the traceback on standard error; BVLC
+    Caffe aborts.
     """
 
     bottoms = (0, None)
@@ -62,7 +62,9 @@ class PythonLayer(Layer):
                 if isinstance(value, type) and issubclass(value, Base) and value is not Base
             )  # fmt: skip
             what = "has no class" if found is None else "has no subclass of caffe.Layer called"
-            self.fail(f"the module {given.module} {what} {given.layer!r}; it has {', '.join(there)}")
+            self.fail(
+                f"the module {given.module} {what} {given.layer!r}; it has {', '.join(there)}"
+            )
         return found
 
     def reshape(self, shapes):

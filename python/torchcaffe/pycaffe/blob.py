@@ -6,7 +6,7 @@ import torch
 from torchcaffe.errors import CaffeError
 
 _touched = {}
-"""{address of a device's memory: (tensor, array)}: arrays that were given out since the last run."""
+"""{address of a device's memory: (tensor, array)} of arrays given out since the last run."""
 
 
 class Blob:
@@ -81,7 +81,9 @@ class Blob:
         """The size of one of the four axes that blobs once had; 1 for an axis that is not there."""
         shape = self._blob.shape
         if len(shape) > 4:
-            raise CaffeError(f"num, channels, height, width are of 4 axes; the blob has {len(shape)}")
+            raise CaffeError(
+                f"num, channels, height, width are of 4 axes; the blob has {len(shape)}"
+            )
         return shape[axis] if axis < len(shape) else 1
 
     def reshape(self, *shape, **named):

@@ -23,7 +23,7 @@ class AxisMismatchException(Exception):
 
 
 def conv_params(fn):
-    """(axis, stride, extent of the kernel, pad) of a Convolution, Deconvolution, Im2col, Pooling."""
+    """(axis, stride, extent, pad) of the kernel of a Convolution, Im2col, Pooling and so on."""
     params = fn.params.get("convolution_param", fn.params)
     sided = {f"{name}_{side}" for name in ("pad", "kernel", "stride") for side in "hw"}
     assert not sided & set(fn.params), (

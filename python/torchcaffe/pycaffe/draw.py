@@ -81,7 +81,8 @@ def dot_text(net, rankdir="LR", label_edges=True, phase=None, display_lrm=False)
         in_place = len(layer.bottom) == len(layer.top) == 1 and layer.bottom[0] == layer.top[0]
         color = "#a0d8a0" if in_place else _COLORS.get(layer.type, "#a0b8e8")
         label = get_layer_label(layer, rankdir, display_lrm)
-        nodes[node] = f"label={_quoted(label)} shape=box style=filled fillcolor={_quoted(color)}"
+        style = f"shape=box style=filled fillcolor={_quoted(color)}"
+        nodes[node] = f"label={_quoted(label)} {style}"
         for blob in (*layer.bottom, *layer.top):
             nodes[f"blob {blob}"] = (
                 f'label={_quoted(blob)} shape=octagon style=filled fillcolor="#e0e0e0"'
@@ -89,10 +90,13 @@ def dot_text(net, rankdir="LR", label_edges=True, phase=None, display_lrm=False)
         edges += [(f"blob {bottom}", node, "") for bottom in layer.bottom]
         label = get_edge_label(layer) if label_edges else ""
         edges += [(node, f"blob {top}", label) for top in layer.top]
-    lines = [f"  {_quoted(node)} [{style}];" for node, style in nodes.items()]
-    lines += [f"  {_quoted(a)} -> {_quoted(b)} [label={_quoted(label)}];" for a, b, label in edges]
-    start = f"digraph {_quoted(net.name or 'Net')} {{\n  rankdir={_quoted(rankdir)};\n"
-    return start + "\n".join(lines) + "\n}\n"
+    lines = [f"  {_quoted(node)} [{how}];" for node, how in nodes.items()]
+    lines += [
+        f"  {_quoted(start)} -> {_quoted(end)} [label={_quoted(label)}];"
+        for start, end, label in edges
+    ]
+    head = f"digraph {_quoted(net.name or 'Net')} {{\n  rankdir={_quoted(rankdir)};\n"
+    return head + "\n".join(lines) + "\n}\n"
 
 
 def _is_in(layer, phase):

@@ -171,7 +171,9 @@ class Net:
             return
         size = next(iter(self.blobs.values())).shape[0]
         for first in range(0, _count(arrays), size):
-            batch = {name: np.asarray(array[first : first + size]) for name, array in arrays.items()}
+            batch = {
+                name: np.asarray(array[first : first + size]) for name, array in arrays.items()
+            }
             missing = size - _count(batch)
             yield {
                 name: np.concatenate([array, np.zeros((missing, *array.shape[1:]))])

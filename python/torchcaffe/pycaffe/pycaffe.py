@@ -1,4 +1,4 @@
-"""`caffe.pycaffe` and `caffe._caffe`, the modules in which BVLC Caffe defines what `caffe` offers."""
+"""`caffe.pycaffe` and `caffe._caffe`, where BVLC Caffe defines what `caffe` offers."""
 
 from torchcaffe.pycaffe.blob import Blob
 from torchcaffe.pycaffe.engine import (

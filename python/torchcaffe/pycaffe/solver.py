@@ -75,8 +75,9 @@ class Solver:
 
     def add_callback(self, on_start, on_gradients_ready=None):
         """Call functions without arguments as an iteration starts, and before its update."""
-        nothing = lambda: None  # noqa: E731
-        self._solver.callbacks.append((_uploading(on_start), _uploading(on_gradients_ready or nothing)))
+        on_gradients_ready = on_gradients_ready or (lambda: None)
+        functions = _uploading(on_start), _uploading(on_gradients_ready)
+        self._solver.callbacks.append(functions)
 
 
 def _uploading(function):

@@ -58,7 +58,9 @@ def message(path, into):
     data = _bytes(path)
     what = type(into).__name__
     if data.startswith(b"\x89HDF"):
-        raise CaffeError(f"{path}: is an HDF5 file, expected a binary {what}; HDF5 needs the end .h5")
+        raise CaffeError(
+            f"{path}: is an HDF5 file, expected a binary {what}; HDF5 needs the end .h5"
+        )
     try:
         into.ParseFromString(data)
     except (DecodeError, RuntimeError, MemoryError) as error:
@@ -77,7 +79,8 @@ def parse(text, into, path):
     try:
         text_format.Parse(text, into)
     except text_format.ParseError as error:
-        place = ":".join(str(n) for n in (path, error.GetLine(), error.GetColumn()) if n is not None)
+        numbers = [n for n in (error.GetLine(), error.GetColumn()) if n is not None]
+        place = ":".join(map(str, (path, *numbers)))
         raise CaffeError(f"{place}: {_explained(str(error))}") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise CaffeError(f"{path}: {_one_line(str(error))}") from error

@@ -202,8 +202,8 @@ def _v0_layer(old, new):
     if given.HasField("type"):
         if given.type not in _V0_TYPES:
             raise CaffeError(
-                f"layer {given.name}: no layer type {given.type!r} of the oldest spelling; there are "
-                + ", ".join(_V0_TYPES)
+                f"layer {given.name}: no layer type {given.type!r} of the oldest spelling; there "
+                f"are {', '.join(_V0_TYPES)}"
             )
         new.type = caffe_pb2.V1LayerParameter.LayerType.Value(_V0_TYPES[given.type])
     new.blobs.extend(given.blobs)
