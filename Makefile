@@ -9,7 +9,7 @@ help:
 	@echo "make test    all tests, against BVLC Caffe itself"
 	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
 	@echo "make setup   the Python environment alone, in .venv"
-	@echo "make bench   measure the synthetic faces"
+	@echo "make bench   measure the synthetic faces, and the engines into bench/results.md"
 
 setup: .venv/installed
 .venv/installed: pyproject.toml
@@ -35,5 +35,7 @@ demo: setup caffe
 test: setup caffe
 	$(PYTHON) -m pytest
 
-bench: setup
+bench: setup caffe
+	@$(PYTHON) -m pip install --quiet --editable '.[test,bench]'
 	$(PYTHON) bench/synthetic_faces.py
+	$(PYTHON) bench/engines.py
