@@ -45,8 +45,8 @@ def _write_nets(folder):
     autoencoder = read.net(ROOT / "prototxt" / "pretrain_autoencoder.prototxt")
     kept = [layer for layer in autoencoder.layer if layer.type not in ("Data", "EuclideanLoss")]
     _write_net(folder / "autoencoder.prototxt", [cnn.layer[0], *kept])
-    data = [layer for layer in read.net(ROOT / "prototxt" / "gcnet.prototxt").layer[:2]]
-    _write_net(folder / "data.prototxt", data)
+    gcnet = read.net(ROOT / "prototxt" / "gcnet.prototxt")
+    _write_net(folder / "data.prototxt", [layer for layer in gcnet.layer if layer.type == "Data"])
 
 
 def _write_net(path, layers):

@@ -1,7 +1,7 @@
 """Worker of the nets in plain PyTorch: `plain.py <eager|...> <task> <net> <batch>`.
 
 The first word is parts joined by +: eager or compile, and channels_last. The task `matmul` times
-the product of two 2048 x 2048 matrices, and `flops` counts operations.
+the product of two 2048 x 2048 matrices.
 """
 
 import sys
@@ -10,7 +10,6 @@ import plain_pytorch
 import serving
 import torch
 from torch._inductor import config as inductor_config
-from torch.utils.flop_counter import FlopCounterMode
 
 MATRIX = 2048
 BATCHES = 8
@@ -68,17 +67,6 @@ def matrix_product():
     a, b = torch.rand(2, MATRIX, MATRIX)
     product = torch.empty(MATRIX, MATRIX)
     return lambda: torch.mm(a, b, out=product), 2
-
-
-def count_operations(name, task, count):
-    """Operations of all convolutions, deconvolutions and inner products, 2 a multiply-add."""
-    net = plain_pytorch.NETS[name]()
-    with FlopCounterMode(display=False) as counter:
-        if task == "training":
-            net(*batch(count, ())).backward()
-        else:
-            net.eval().outputs(batch(count, ())[0])
-    return counter.get_total_flops()
 
 
 def main():
