@@ -15,8 +15,9 @@ def fill(net, random):
         kind = name.rsplit("/", 1)[1]
         for number, blob in enumerate(blobs):
             if kind.startswith("bn"):
-                values = (random.normal(0, 0.1, blob.shape), random.uniform(0.5, 1.5, blob.shape), 1)
-                blob.data[...] = values[number]
+                means = random.normal(0, 0.1, blob.shape)
+                variances = random.uniform(0.5, 1.5, blob.shape)
+                blob.data[...] = (means, variances, 1)[number]
             elif kind.startswith("scale"):
                 values = (random.uniform(0.5, 1.5, blob.shape), random.uniform(0, 0.5, blob.shape))
                 blob.data[...] = values[number]
