@@ -31,7 +31,7 @@ def main():
     parser.add_argument("--batch", type=int, help="pairs in a batch (default: the net's, 64)")
     parser.add_argument("--run", help="run folder (default runs/DATABASE-NET-CLASSES)")
     parser.add_argument(
-        "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else bvlc)"
+        "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else torch)"
     )
     parser.add_argument(
         "--jobs", type=int,

@@ -41,7 +41,7 @@ def fake_prefix(folder):
 def test_named_prefix_is_used_and_checked(tmp_path, monkeypatch):
     monkeypatch.setenv("BVLC_CAFFE", str(fake_prefix(tmp_path / "caffe")))
     found = engine.find("bvlc")
-    assert found.caffe == str(tmp_path / "caffe" / "bin" / "caffe")
+    assert found.caffe == (str(tmp_path / "caffe" / "bin" / "caffe"),)
     monkeypatch.setenv("BVLC_CAFFE", str(tmp_path))
     with pytest.raises(InputError, match="BVLC_CAFFE=.*no bin/caffe"):
         engine.find("bvlc")
@@ -51,7 +51,7 @@ def test_a_relative_prefix_is_of_the_users_folder(tmp_path, monkeypatch):
     fake_prefix(tmp_path / "caffe")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BVLC_CAFFE", "caffe")
-    assert engine.find().python == str(tmp_path / "caffe" / "bin" / "python3")
+    assert engine.find("bvlc").python == (str(tmp_path / "caffe" / "bin" / "python3"),)
 
 
 def test_a_log_level_that_is_none_is_told(tmp_path, monkeypatch, capsys):
@@ -84,12 +84,12 @@ def test_without_caffe_the_remedy_is_told(monkeypatch):
     monkeypatch.delenv("BVLC_CAFFE", raising=False)
     monkeypatch.setattr(engine, "_is_prefix", lambda prefix: False)
     with pytest.raises(InputError, match="run `make caffe`"):
-        engine.find()
+        engine.find("bvlc")
 
 
 def test_unknown_engine_is_told_from_the_environment_too(monkeypatch):
     monkeypatch.setenv("GCNET_ENGINE", "cafe")
-    with pytest.raises(InputError, match="no engine 'cafe'; choose one of bvlc"):
+    with pytest.raises(InputError, match="no engine 'cafe'; choose one of torch, bvlc"):
         engine.find()
 
 
@@ -97,6 +97,7 @@ def test_caffe_command_passes_arguments_status_and_layer_path(tmp_path):
     command = Path(sys.executable).with_name("caffe")
     environment = {
         **os.environ,
+        "GCNET_ENGINE": "bvlc",
         "BVLC_CAFFE": str(fake_prefix(tmp_path / "caffe")),
         "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": "/mine",
@@ -112,19 +113,26 @@ def test_caffe_command_passes_arguments_status_and_layer_path(tmp_path):
     ]
 
 
-def test_blas_threads_are_the_users_own_if_named(monkeypatch):
-    caffe = engine.Engine("bvlc", "caffe", "python3")
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    assert "OPENBLAS_NUM_THREADS" not in caffe.environment()
-    assert caffe.environment(blas_threads=2)["OPENBLAS_NUM_THREADS"] == "2"
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
-    assert caffe.environment(blas_threads=2)["OPENBLAS_NUM_THREADS"] == "3"
+@pytest.mark.parametrize("variable", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_threads_are_the_users_own_if_named(monkeypatch, variable):
+    caffe = engine.Engine("bvlc", ("caffe",), ("python3",))
+    monkeypatch.delenv(variable, raising=False)
+    assert variable not in caffe.environment()
+    assert caffe.environment(threads=2)[variable] == "2"
+    monkeypatch.setenv(variable, "3")
+    assert caffe.environment(threads=2)[variable] == "3"
 
 
-def test_caffe_command_is_bvlc_caffe(bvlc):
+@pytest.mark.parametrize(
+    "name, version", [("bvlc", "caffe version 1.0"), ("torch", "torchcaffe"), (None, "torchcaffe")]
+)
+def test_caffe_command_is_the_engines(bvlc, monkeypatch, name, version):
+    monkeypatch.delenv("GCNET_ENGINE", raising=False)
+    if name:
+        monkeypatch.setenv("GCNET_ENGINE", name)
     command = Path(sys.executable).with_name("caffe")
     done = subprocess.run([command, "--version"], capture_output=True, text=True)
-    assert "caffe version 1.0" in done.stdout + done.stderr
+    assert version in done.stdout + done.stderr
 
 
 def test_set_value_changes_one_phase_and_keeps_all_else():

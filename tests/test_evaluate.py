@@ -129,7 +129,7 @@ def test_the_result_is_that_of_caffe_test(trained):
     run, results = trained
     caffe = engine.find()
     done = subprocess.run(
-        [caffe.caffe, "test", "-model", run.fold_folder(0) / "net.prototxt", "-weights",
+        [*caffe.caffe, "test", "-model", run.fold_folder(0) / "net.prototxt", "-weights",
          run.final_caffemodel(0), "-iterations", "2"],
         env=caffe.environment(), cwd=engine.ROOT, capture_output=True, text=True,
     )  # fmt: skip

@@ -87,7 +87,7 @@ def stopped_once(unbroken, tmp_path_factory):
     caffe = engine.find()
     with open(fold / "caffe.log", "w") as log:
         subprocess.run(
-            [caffe.caffe, "train", "-solver", fold / "half.prototxt"],
+            [*caffe.caffe, "train", "-solver", fold / "half.prototxt"],
             env=caffe.environment(), cwd=engine.ROOT, stderr=log, check=True,
         )  # fmt: skip
     assert list(run.snapshots(0)) == [3, 2, 1]
@@ -253,7 +253,7 @@ def test_weights_of_which_nothing_matches_are_an_error(index, nets, tmp_path):
     )
     caffe = engine.find()
     code = f"import caffe; caffe.Net({str(net)!r}, caffe.TEST).save({str(model)!r})"
-    subprocess.run([caffe.python, "-c", code], env=caffe.environment(2), check=True)
+    subprocess.run([*caffe.python, "-c", code], env=caffe.environment(2), check=True)
     with pytest.raises(InputError, match="has no layer of this net; it holds .*foreign"):
         tiny.train(tmp_path / "run", index, "cnn", nets, weights=[model])
     assert not (tmp_path / "run").exists()

@@ -1,7 +1,8 @@
 """Where Caffe is: the `caffe` command and a Python in which `import caffe` works.
 
-An engine is chosen by name, `--engine` or the environment variable GCNET_ENGINE. There is one:
+An engine is chosen by name, `--engine` or the environment variable GCNET_ENGINE:
 
+torch   torchcaffe, of this repository, in the Python that runs this; the default
 bvlc    BVLC Caffe 1.0, in this order: the prefix that the environment variable BVLC_CAFFE names,
         the prefix of `make caffe` in the user's cache folder, Debian's packages in /usr/bin (as in
         the Docker images)
@@ -19,27 +20,28 @@ from gcnet.errors import InputError, one_line_errors
 ROOT = Path(__file__).resolve().parents[2]
 """The repository. Caffe runs in it, and the paths in rendered prototxt files are relative to it."""
 
-DEFAULT = "bvlc"
+DEFAULT = "torch"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A Caffe that can be started: its name and the paths of its two programs."""
+    """A Caffe that can be started: its name and the beginnings of its two command lines."""
 
     name: str
-    caffe: str
-    python: str
+    caffe: tuple
+    python: tuple
 
-    def environment(self, log_level=0, blas_threads=None):
+    def environment(self, log_level=0, threads=None):
         """Environment variables for its programs.
 
-        `log_level` is glog's: 0 logs everything to standard error, 2 errors only. `blas_threads`
-        is how many threads OpenBLAS starts, unless the user's own OPENBLAS_NUM_THREADS says so;
-        None means OpenBLAS's choice, all cores. PYTHONPATH gets the folder of `gcnet_layers`,
-        which the nets' Python layers are imported from.
+        `log_level` is glog's: 0 logs everything to standard error, 2 errors only. `threads` is how
+        many threads compute, unless the user's own OPENBLAS_NUM_THREADS (BVLC Caffe) or
+        OMP_NUM_THREADS (torchcaffe) says so; None means one for each core. PYTHONPATH gets the
+        folder of `gcnet_layers`, which the nets' Python layers are imported from.
         """
         paths = [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
-        threads = {"OPENBLAS_NUM_THREADS": str(blas_threads)} if blas_threads else {}
+        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if threads else ()
+        threads = dict.fromkeys(names, str(threads))
         return {
             **threads,
             **os.environ,
@@ -55,7 +57,7 @@ class Engine:
         from gcnet.caffe_log import failure
 
         done = subprocess.run(
-            [self.python, "-m", module, *map(str, arguments)],
+            [*self.python, "-m", module, *map(str, arguments)],
             env=self.environment(log_level=2),
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
@@ -83,6 +85,14 @@ def find(name=None):
     return ENGINES[name]()
 
 
+def _torch():
+    return Engine(
+        "torch",
+        (sys.executable, "-m", "torchcaffe.command"),
+        (sys.executable, "-m", "torchcaffe"),
+    )
+
+
 def _bvlc():
     named = os.environ.get("BVLC_CAFFE")
     if named:
@@ -104,7 +114,8 @@ def _is_prefix(prefix):
 
 
 def _in_prefix(prefix):
-    return Engine("bvlc", str(prefix / "bin" / "caffe"), str(prefix / "bin" / "python3"))
+    programs = (str(prefix / "bin" / program) for program in ("caffe", "python3"))
+    return Engine("bvlc", *((program,) for program in programs))
 
 
 @functools.cache
@@ -112,9 +123,9 @@ def _imports_caffe(python):
     return subprocess.run([python, "-c", "import caffe"], capture_output=True).returncode == 0
 
 
-ENGINES = {"bvlc": _bvlc}
+ENGINES = {"torch": _torch, "bvlc": _bvlc}
 
-TITLES = {"bvlc": "BVLC Caffe 1.0"}
+TITLES = {"torch": "torchcaffe", "bvlc": "BVLC Caffe 1.0"}
 """The engines' names for people."""
 
 
@@ -126,4 +137,4 @@ def run_caffe():
     if log_level not in ("0", "1", "2", "3"):
         raise InputError(f"GLOG_minloglevel={log_level}: give 0 (all), 1, 2 (errors) or 3")
     environment = {**engine.environment(log_level), "GLOG_logtostderr": "1"}
-    os.execve(engine.caffe, [engine.caffe, *sys.argv[1:]], environment)
+    os.execve(engine.caffe[0], [*engine.caffe, *sys.argv[1:]], environment)

@@ -163,7 +163,7 @@ def _train_side_by_side(run, caffe, descriptions, jobs, lock):
     """Train the folds of `descriptions`, `jobs` at a time, in their order."""
     waiting, running = list(descriptions), []
     jobs = min(jobs, len(waiting))
-    environment = caffe.environment(blas_threads=max(1, engines.available_cores() // max(1, jobs)))
+    environment = caffe.environment(threads=max(1, engines.available_cores() // max(1, jobs)))
     with contextlib.closing(_Progress(len(waiting))) as progress:
         try:
             while waiting or running:
@@ -213,7 +213,7 @@ def _arguments(run, caffe, fold):
         _say(f"fold {fold}: left out a broken snapshot ({problem})")
     for path, blobs in found["taken"].items():
         _say(f"fold {fold}: {blobs} blobs taken from {path}")
-    arguments = [caffe.caffe, "train", "-solver", _solver(run, fold)]
+    arguments = [*caffe.caffe, "train", "-solver", _solver(run, fold)]
     if found["snapshot"]:
         iteration = re.search(r"_iter_(\d+)\.", found["snapshot"])[1]
         _say(f"fold {fold}: resumes at iteration {iteration} of {run.settings.max_iter}")

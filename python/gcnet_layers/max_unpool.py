@@ -100,11 +100,22 @@ class MaxUnpool(ReportedLayer):
         plane = [self.height or 2 * height, self.width or 2 * width]
         if mask.dtype == torch.int64:
             self.index = mask
-            return [torch.ops.aten.max_unpool2d(values, mask, plane)]
+            self.unpooled = self._again(values, plane)
+            return [torch.ops.aten.max_unpool2d.out(values, mask, plane, out=self.unpooled)]
         self.index = _checked(mask, (*values.shape[:2], *plane))
         unpooled = values.new_zeros((*values.shape[:2], plane[0] * plane[1]))
         unpooled.scatter_add_(2, self.index.flatten(2), values.flatten(2))
         return [unpooled.view(*values.shape[:2], *plane)]
+
+    def _again(self, values, plane):
+        """The memory of the last pass, which is large and costs more to get than to fill."""
+        import torch
+
+        top = (*values.shape[:2], *plane)
+        last = getattr(self, "unpooled", None)
+        if last is not None and last.shape == top and last.device == values.device:
+            return last
+        return values.new_empty(top).to(memory_format=torch.channels_last)
 
     def backward_tensors(self, top_diffs, propagate_down):
         if not propagate_down[0]:

@@ -6,7 +6,7 @@ import sys
 import types
 import zipfile
 
-from torchcaffe import as_caffe
+from torchcaffe import as_caffe, memory
 
 HELP = """\
 usage: python -m torchcaffe script.py [arguments]
@@ -34,6 +34,7 @@ def main(arguments):
         print(f"torchcaffe: no option {first}; see python -m torchcaffe --help", file=sys.stderr)
         return 2
     as_caffe.install()
+    memory.keep_freed_blocks()
     if first == "-m":
         sys.path[0] = os.getcwd()
         sys.argv = [first, *rest[1:]]

@@ -7,27 +7,35 @@ processor's rate, and a matrix product over the k*k shifted images is three to e
 """
 
 import torch
-import torch.nn.functional as F
+
+from torchcaffe.memory import Buffers
+
+_scratch = Buffers()
+"""What is used up within a call: the shifted images."""
 
 
-def forward(x, weight, bias, stride, padding, dilation, groups, transposed=False):
+def forward(x, weight, bias, stride, padding, dilation, groups, transposed=False, buffers=None):
     """Convolution of x (N x C x ...) or, `transposed`, deconvolution; as torch.ops.aten.convolution.
 
-    `weight` is out x in/groups x kernel, and in x out/groups x kernel if `transposed`.
+    `weight` is out x in/groups x kernel, and in x out/groups x kernel if `transposed`. `buffers`
+    may hold the result, which the next call with the same Buffers overwrites.
     """
     if _is_of_one_channel(x, weight, stride, dilation, groups, transposed):
-        y = (_contract if transposed else _expand)(x, weight, padding)
+        y = (_contract if transposed else _expand)(x, weight, padding, buffers or Buffers())
         return y if bias is None else y.add_(bias.view(1, -1, 1, 1))
     return torch.ops.aten.convolution(
         x, _in_order(weight), bias, stride, padding, dilation, transposed, [0] * len(stride), groups
     )
 
 
-def backward(dy, x, weight, wanted, stride, padding, dilation, groups, transposed=False):
+def backward(
+    dy, x, weight, wanted, stride, padding, dilation, groups, transposed=False, buffers=None
+):
     """(gradient of x, of weight, of bias), each None where the three flags `wanted` say so."""
     if _is_of_one_channel(x, weight, stride, dilation, groups, transposed):
-        dx = (_expand if transposed else _contract)(dy, weight, padding) if wanted[0] else None
-        dw = None
+        dx = dw = None
+        if wanted[0]:
+            dx = (_expand if transposed else _contract)(dy, weight, padding, buffers or Buffers())
         if wanted[1]:
             image, features = (dy, x) if transposed else (x, dy)
             dw = _weight_gradient(image, features, weight, padding)
@@ -59,34 +67,39 @@ def _is_of_one_channel(x, weight, stride, dilation, groups, transposed):
 
 
 def _shifted(image, kernel, padding):
-    """k*k x (N H W): the image (N x 1 x ...) moved to each place of the kernel."""
+    """k*k x (N H W): the image (N x 1 x ...) moved to each place of the kernel; and N, H, W."""
     (height, width), (top, left) = kernel, padding
-    padded = F.pad(image, (left, left, top, top)).contiguous()
+    padded = torch.nn.functional.pad(image, (left, left, top, top)).contiguous()
     count, _, rows, columns = padded.shape
     shape = height, width, count, rows - height + 1, columns - width + 1
-    moved = padded.as_strided(shape, (columns, 1, rows * columns, columns, 1))
-    return moved.reshape(height * width, -1), shape[2:]
+    moved = _scratch.get("shifted", shape, image)
+    moved.copy_(padded.as_strided(shape, (columns, 1, rows * columns, columns, 1)))
+    return moved.view(height * width, -1), shape[2:]
 
 
-def _expand(image, weight, padding):
+def _expand(image, weight, padding, buffers):
     """N x 1 x H x W -> N x C x H' x W': the convolution, or the transpose of _contract."""
     moved, (count, rows, columns) = _shifted(image, weight.shape[2:], padding)
     channels = weight.shape[0]
-    return (moved.t() @ weight.reshape(channels, -1).t()).view(
-        count, rows, columns, channels
-    ).permute(0, 3, 1, 2)
+    features = buffers.get("features", (count, rows, columns, channels), image)
+    torch.mm(moved.t(), weight.reshape(channels, -1).t(), out=features.view(-1, channels))
+    return features.permute(0, 3, 1, 2)
 
 
-def _contract(features, weight, padding):
+def _contract(features, weight, padding, buffers):
     """N x C x H' x W' -> N x 1 x H x W: the deconvolution, or the transpose of _expand."""
     channels, _, height, width = weight.shape
     count, _, rows, columns = features.shape
-    parts = weight.reshape(channels, -1).t() @ _rows(features).t()
-    parts = parts.view(height, width, count, rows, columns)
+    parts = _scratch.get("shifted", (height, width, count, rows, columns), features)
+    torch.mm(
+        weight.reshape(channels, -1).t(), _rows(features).t(), out=parts.view(height * width, -1)
+    )
+    lines = features.new_zeros(height, count, rows, columns + width - 1)
+    for j in range(width):
+        lines[..., j : j + columns] += parts[:, j]
     image = features.new_zeros(count, rows + height - 1, columns + width - 1)
     for i in range(height):
-        for j in range(width):
-            image[:, i : i + rows, j : j + columns] += parts[i, j]
+        image[:, i : i + rows] += lines[i]
     top, left = padding
     return image[:, None, top : image.shape[1] - top, left : image.shape[2] - left].contiguous()
 

@@ -21,6 +21,7 @@ from torchcaffe.layers.neuron import ReLU
 from torchcaffe.layers.normalization import BatchNorm, Scale
 from torchcaffe.layers.plumbing import Silence, Slice, Split
 from torchcaffe.layers.vision import Pooling
+from torchcaffe.memory import Buffers
 
 
 def steps(net):
@@ -105,6 +106,7 @@ class NormStep:
         self.relu = found.get(ReLU)
         self.pool = found.get(Pooling)
         self.blob = self.norm.bottom_blobs[0]
+        self._buffers = Buffers()
 
     def forward(self, keep):
         x = self.blob.data
@@ -144,9 +146,11 @@ class NormStep:
         diff = diff * _wide(scale)
         if self.pool is not None:
             kernel = list(self.pool.kernel)
-            diff = torch.ops.aten.max_pool2d_with_indices_backward(
-                diff, x, kernel, kernel, [0, 0], [1, 1], False, places
-            )
+            in_order = x.is_contiguous(memory_format=torch.channels_last)
+            diff = torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
+                diff, x, kernel, kernel, [0, 0], [1, 1], False, places,
+                grad_input=self._buffers.get("diff", x.shape, x, channels_last=in_order),
+            )  # fmt: skip
         if not self.norm.use_global_stats:
             count = x.numel() / x.shape[1]
             slope = scale * inverse * scale_diff / -count

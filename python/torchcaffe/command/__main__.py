@@ -7,7 +7,7 @@ import sys
 import torch
 
 import torchcaffe
-from torchcaffe import as_caffe
+from torchcaffe import as_caffe, memory
 from torchcaffe.command import devices, log, score, train
 from torchcaffe.command.flags import FLAGS, parse
 from torchcaffe.errors import CaffeError
@@ -81,6 +81,7 @@ def run(values, rest):
         )
     # Python layers say `import caffe`; they mean this one.
     as_caffe.install()
+    memory.keep_freed_blocks()
     COMMANDS[rest[0]][0](values)
 
 

@@ -6,6 +6,7 @@ import torch
 
 from torchcaffe import convolution
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
+from torchcaffe.memory import Buffers
 from torchcaffe.schema import caffe_pb2
 
 POOL_METHODS = {
@@ -122,6 +123,8 @@ class ConvolutionLayer(WindowLayer):
         self.add_parameter((rows, columns // self.group, *self.kernel), given.weight_filler)
         if given.bias_term:
             self.add_parameter((self.num_output,), given.bias_filler)
+        self._top_buffers = [Buffers() for _ in shapes]
+        self._diff_buffers = [Buffers() for _ in shapes]
 
     def reshape(self, shapes):
         first = shapes[0]
@@ -151,9 +154,9 @@ class ConvolutionLayer(WindowLayer):
             self._bottoms = folded
         return [
             self._unfolded(
-                convolution.forward(bottom, weight, bias, *self._geometry()), shape
+                convolution.forward(x, weight, bias, *self._geometry(), buffers), bottom.shape
             )
-            for bottom, shape in zip(folded, (bottom.shape for bottom in bottoms))
+            for x, bottom, buffers in zip(folded, bottoms, self._top_buffers)
         ]
 
     def backward(self, top_diffs, propagate_down):
@@ -161,7 +164,9 @@ class ConvolutionLayer(WindowLayer):
         wanted = self.param_propagate_down
         has_bias = len(self.params) > 1
         gradients = []
-        for bottom, diff, want in zip(self._bottoms, top_diffs, propagate_down):
+        for bottom, diff, want, buffers in zip(
+            self._bottoms, top_diffs, propagate_down, self._diff_buffers
+        ):
             shape = diff.shape
             *results, bias_diff = (
                 convolution.backward(
@@ -170,6 +175,7 @@ class ConvolutionLayer(WindowLayer):
                     weight,
                     [want, wanted[0], has_bias and wanted[1]],
                     *self._geometry(),
+                    buffers,
                 )
                 if want or any(wanted)
                 else (None, None, None)
