@@ -107,18 +107,18 @@ class NormStep:
         self.pool = found.get(Pooling)
         self.blob = self.norm.bottom_blobs[0]
         self._buffers = Buffers()
+        self._first = None
 
     def forward(self, keep):
         x = self.blob.data
         self._reshape(x)
         mean, variance = self._statistics(x)
-        inverse = (variance + self.norm.eps).rsqrt()
-        scale, bias = inverse, -mean * inverse
-        if self.scale is not None:
-            weight = self.scale.params[0].data
-            scale, bias = weight * inverse, bias * weight
-            if self.scale.has_bias:
-                bias = bias + self.scale.params[1].data
+        inverse = (variance + self.norm.eps).rsqrt_()
+        scale = inverse if self.scale is None else self.scale.params[0].data * inverse
+        if self.scale is not None and self.scale.has_bias:
+            bias = torch.addcmul(self.scale.params[1].data, mean, scale, value=-1)
+        else:
+            bias = -mean * scale
         values, places = (x, None) if self.pool is None else self._pooled(x, scale)
         top = torch.addcmul(_wide(bias), values, _wide(scale))
         if self.relu is not None:
@@ -184,7 +184,7 @@ class NormStep:
     def _pooled(self, x, scale):
         """(values of x whose scaled ones are greatest, their places)"""
         kernel = list(self.pool.kernel)
-        if bool((scale > 0).all()):
+        if scale.min().item() > 0:
             return torch.ops.aten.max_pool2d_with_indices(x, kernel, kernel)
         sign = _wide(scale.sign())
         values, places = torch.ops.aten.max_pool2d_with_indices(x * sign, kernel, kernel)
@@ -204,8 +204,10 @@ class NormStep:
     def _first_places(self, top):
         """For each pooling window its first place in the plane of x."""
         (rows, columns), (height, width) = top.shape[2:], self.pool.kernel
-        below = torch.arange(rows, device=top.device) * (height * columns * width)
-        return below[:, None] + torch.arange(columns, device=top.device) * width
+        if self._first is None or self._first.shape != (rows, columns):
+            below = torch.arange(rows, device=top.device) * (height * columns * width)
+            self._first = below[:, None] + torch.arange(columns, device=top.device) * width
+        return self._first
 
     def _activated(self, x, scale, bias):
         top = torch.addcmul(_wide(bias), x, _wide(scale))

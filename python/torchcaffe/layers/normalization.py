@@ -120,7 +120,8 @@ class BatchNorm(Layer):
     def global_stats(self):
         """(mean, variance), (channels,) each, that use_global_stats means."""
         total, variances, weight = (blob.data for blob in self.params)
-        factor = torch.where(weight == 0, weight, 1 / weight)
+        weight = weight.item()
+        factor = 1 / weight if weight else 0.0
         return total * factor, variances * factor
 
     def add_stats(self, mean, variance):
