@@ -202,7 +202,7 @@ def operations(measurement):
 
 
 def worker_environment(threads):
-    """The same for all: so many threads, which wait asleep."""
+    """The same for all: so many threads."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("python", "bench", WORKERS)),
@@ -210,8 +210,6 @@ def worker_environment(threads):
         "GLOG_minloglevel": "2",
         "OPENBLAS_NUM_THREADS": str(threads),
         "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KMP_BLOCKTIME": "0",
     }
 
 

@@ -15,9 +15,8 @@ HOW = """\
 `{command}`, revision {revision}, on {cores} cores of {processor}.
 
 Medians of {rounds} rounds (in brackets the minimum), and how many times as fast as BVLC Caffe. In a
-round every engine runs one iteration in turn, in a process of its own, with {threads} threads
-(`OMP_WAIT_POLICY=PASSIVE KMP_BLOCKTIME=0` for all, so that idle threads do not spin). One iteration
-is one step of the solver, 2 batches, 30 single images, or 100 batches read.
+round every engine runs one iteration in turn, in a process of its own, with {threads} threads. One
+iteration is one step of the solver, 2 batches, 30 single images, or 100 batches read.
 
 The Caffe engines train from LMDB, with reading; the PyTorch rows train on tensors made before, by
 one fused kernel of SGD (`torch.optim.SGD(fused=True)`), and torch.compile infers with the weights

@@ -113,13 +113,41 @@ SCALES = {
 def test_a_fused_step_equals_its_layers(chain, scales, phase):
     fused = net_of(CHAINS[chain], phase)
     plain = one_by_one(net_of(CHAINS[chain], phase))
-    length = 1 + len(CHAINS[chain]) - ("unpool" in chain.split())
-    if length > 1:
-        assert max(len(step.places) for step in fused.steps) == length
+    length = 2 + len(CHAINS[chain]) - ("unpool" in chain.split())
+    assert max(len(step.places) for step in fused.steps) == length
     for net in (fused, plain):
         fill(net, SCALES[scales])
         run(net)
     assert_equal(everything(fused), everything(plain))
+
+
+@pytest.mark.parametrize("bias", ["", "bias_term: false"])
+@pytest.mark.parametrize("layer_type", ["Convolution", "Deconvolution"])
+@pytest.mark.parametrize("scales", SCALES)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_weights_with_the_normalisation_in_them(chain, scales, layer_type, bias):
+    pair = []
+    for _ in range(2):
+        net = net_of(CHAINS[chain], caffe_pb2.TEST)
+        text = text_format.MessageToString(net.parameter).replace('"Convolution"', f'"{layer_type}"')
+        parameter = text_format.Parse(text, caffe_pb2.NetParameter())
+        parameter.layer[1].convolution_param.bias_term = not bias
+        parameter.state.phase = caffe_pb2.TEST
+        pair.append(Net(parameter))
+    one_by_one(pair[1])
+    for change in range(3):
+        for net in pair:
+            if change == 0:
+                fill(net, SCALES[scales])
+            elif change == 1:
+                net.parameters[0].data.mul_(2)  # as a solver changes weights
+            else:
+                net.parameters[0].pin_data().numpy()[...] += 1  # as pycaffe's users do
+            net.forward(keep=False)
+        for name in pair[1].blobs:
+            expected = pair[1].blobs[name].data.float()
+            difference = (pair[0].blobs[name].data.float() - expected).abs().max()
+            assert difference <= 2e-5 * expected.abs().max(), (SEED, change, name, difference)
 
 
 def test_masks_for_unpoolings_alone_are_indices():
@@ -187,4 +215,4 @@ def test_the_nets_of_the_paper_are_fused():
     parameter = read.net(REPOSITORY / "prototxt" / "deploy_gcnet.prototxt")
     parameter.state.phase = caffe_pb2.TEST
     fused = [step for step in Net(parameter).steps if isinstance(step, fusion.NormStep)]
-    assert [len(step.places) for step in fused] == [4, 4, 4, 3, 3, 3, 4, 4, 4]
+    assert [len(step.places) for step in fused] == [5, 5, 5, 4, 4, 4, 5, 5, 5]

@@ -81,7 +81,9 @@ class NormalizedDistance(ReportedLayer):
 
 def _unit_tensor(vectors):
     """As _unit, for a tensor."""
-    lengths = (vectors * vectors).sum(1, keepdim=True, dtype=_precise(vectors)).sqrt()
+    import torch
+
+    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True, dtype=_precise(vectors))
     inverse = (1 / lengths).where(lengths > SHORTEST, lengths.new_zeros(())).to(vectors.dtype)
     return vectors * inverse, inverse
 

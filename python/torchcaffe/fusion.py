@@ -1,13 +1,16 @@
 """Steps of a net that run several layers at once, where their memory traffic is the cost.
 
-NormStep runs BatchNorm, Scale, ReLU (in place, as Caffe nets write them) and a max pooling without
-overlap behind them in the order that touches the least memory:
+NormStep runs a convolution, BatchNorm, Scale, ReLU (in place, as Caffe nets write them) and a max
+pooling without overlap behind them in the order that touches the least memory:
 
     statistics of x  ->  pooling of x itself  ->  scale, bias and ReLU on what is left
 
 Pooling may come first since scale and ReLU are monotonic in each channel; where a channel's scale
 is negative, its smallest values are pooled. Backward, the gradient arrives in the pooled shape, its
 sums over the batch are taken there, and one pass over x makes the gradient of x.
+
+Where no backward pass follows and the statistics are the net's own, BatchNorm and Scale become part
+of the convolution's weights, which are kept until a parameter changes.
 
 What the step leaves out, the in-place blob between the layers, is computed when somebody looks at
 it. Results are those of the layers one by one, up to rounding. The mask takes care: in a window
@@ -20,7 +23,7 @@ import torch
 from torchcaffe.layers.neuron import ReLU
 from torchcaffe.layers.normalization import BatchNorm, Scale
 from torchcaffe.layers.plumbing import Silence, Slice, Split
-from torchcaffe.layers.vision import Pooling
+from torchcaffe.layers.vision import ConvolutionLayer, Pooling
 from torchcaffe.memory import Buffers
 
 
@@ -31,7 +34,7 @@ def steps(net):
     made, place = [], 0
     while place < len(net.layers):
         places = _norm_layers(net, place)
-        step = NormStep(net, places) if len(places) > 1 else LayerStep(net, place)
+        step = NormStep(net, places) if places else LayerStep(net, place)
         made.append(step)
         place = step.places[-1] + 1
     return made
@@ -64,19 +67,22 @@ def _reads_indices(net, place, blob):
 
 def _norm_layers(net, place):
     """The places of the layers from `place` on that a NormStep can run; [] if it is none."""
-    first = net.layers[place]
-    blob = net.bottom_names[place][:1]
-    if not isinstance(first, BatchNorm) or net.top_names[place] != blob or len(first.shapes[0]) != 4:
+    convolution = [place] if _is_plain_convolution(net, place) else []
+    norm = place + len(convolution)
+    if norm == len(net.layers) or not isinstance(net.layers[norm], BatchNorm):
         return []
-    places = [place]
+    blob = net.bottom_names[norm]
+    if net.top_names[norm] != blob or len(net.layers[norm].shapes[0]) != 4:
+        return []
+    if convolution and net.top_names[place] != blob:
+        return []
+    places = [*convolution, norm]
     allowed = [Scale, ReLU, Pooling]
-    for later in range(place + 1, len(net.layers)):
+    for later in range(norm + 1, len(net.layers)):
         layer = net.layers[later]
         while allowed and not isinstance(layer, allowed[0]):
             allowed.pop(0)
-        if not allowed or net.bottom_names[later] != blob or any(net.loss_weights[later]):
-            break
-        if net.needs_backward[later] != net.needs_backward[place]:
+        if not allowed or net.bottom_names[later] != blob:
             break
         if isinstance(layer, Pooling):
             if layer.has_no_overlap and net.device.type == "cpu":
@@ -86,7 +92,20 @@ def _norm_layers(net, place):
             break
         places.append(later)
         allowed.pop(0)
-    return places
+    alike = {net.needs_backward[one] for one in places}
+    weighted = any(any(net.loss_weights[one]) for one in places)
+    return [] if len(places) == 1 or len(alike) > 1 or weighted else places
+
+
+def _is_plain_convolution(net, place):
+    layer = net.layers[place]
+    return (
+        isinstance(layer, ConvolutionLayer)
+        and len(layer.top_blobs) == 1
+        and layer.axis == 1
+        and len(layer.kernel) == 2
+        and (layer.group == 1 or not layer.transposed)
+    )
 
 
 def _acts_on_channels(layer):
@@ -96,29 +115,37 @@ def _acts_on_channels(layer):
 
 
 class NormStep:
-    """BatchNorm, then any of Scale, ReLU and Pooling on the same blob, as one step."""
+    """A convolution or none, BatchNorm, then any of Scale, ReLU and Pooling, as one step."""
 
     def __init__(self, net, places):
+        from torchcaffe.net import LayerStep
+
         self.net, self.places = net, tuple(places)
         found = {type(net.layers[place]): net.layers[place] for place in places}
         self.norm = found[BatchNorm]
         self.scale = found.get(Scale)
         self.relu = found.get(ReLU)
         self.pool = found.get(Pooling)
+        self.convolution = None
+        if isinstance(net.layers[places[0]], ConvolutionLayer):
+            self.convolution = net.layers[places[0]]
+            self._convolution_step = LayerStep(net, places[0])
+        self._norm_place = places[self.convolution is not None]
         self.blob = self.norm.bottom_blobs[0]
         self._buffers = Buffers()
         self._first = None
+        self._folded_from = None
 
     def forward(self, keep):
+        if self.convolution is not None and self.norm.use_global_stats and not keep:
+            self._forward_folded()
+            return
+        if self.convolution is not None:
+            self._convolution_step.forward(keep)
         x = self.blob.data
         self._reshape(x)
         mean, variance = self._statistics(x)
-        inverse = (variance + self.norm.eps).rsqrt_()
-        scale = inverse if self.scale is None else self.scale.params[0].data * inverse
-        if self.scale is not None and self.scale.has_bias:
-            bias = torch.addcmul(self.scale.params[1].data, mean, scale, value=-1)
-        else:
-            bias = -mean * scale
+        scale, bias, inverse = self._affine(mean, variance)
         values, places = (x, None) if self.pool is None else self._pooled(x, scale)
         top = torch.addcmul(_wide(bias), values, _wide(scale))
         if self.relu is not None:
@@ -129,6 +156,56 @@ class NormStep:
             self.blob.set_data(lambda: self._activated(x, scale, bias))
             self._set_pooled(top, places)
         self._kept = (x, values, places, top, mean, inverse, scale) if keep else None
+
+    def _forward_folded(self):
+        """Convolve with weights that scale as well; the bias is added to what pooling leaves."""
+        weight, bias = self._folded_parameters()
+        image = self.convolution.bottom_blobs[0].data
+        _reshape(self.convolution, image.shape)
+        before_pool = None if self.pool is not None else bias
+        x = self.convolution.convolve(image, weight, before_pool)
+        self._reshape(x)
+        if self.pool is None:
+            self.blob.set_data(x if self.relu is None else x.relu_())
+            return
+        kernel = list(self.pool.kernel)
+        values, places = torch.ops.aten.max_pool2d_with_indices(x, kernel, kernel)
+        top = values.add_(_wide(bias))
+        if self.relu is not None:
+            top = top.relu_()
+        self.blob.set_data(lambda: self._activated(x, torch.ones_like(bias), bias))
+        self._set_pooled(top, places)
+
+    def _folded_parameters(self):
+        """(weight, bias) of the convolution with BatchNorm and Scale in them."""
+        blobs = [
+            blob
+            for layer in (self.convolution, self.norm, self.scale)
+            if layer is not None
+            for blob in layer.params
+        ]
+        now = [(blob.data, blob.data._version) for blob in blobs]
+        # A change by a numpy view, for which data is pinned, leaves no trace.
+        if self._folded_from is None or any(blob.pinned_data for blob in blobs) or any(
+            tensor is not before or version != version_before
+            for (tensor, version), (before, version_before) in zip(now, self._folded_from)
+        ):
+            scale, bias, _ = self._affine(*self.norm.global_stats())
+            weight = self.convolution.params[0].data
+            weight = weight * scale.view((1, -1, 1, 1) if self.convolution.transposed else (-1, 1, 1, 1))
+            if len(self.convolution.params) > 1:
+                bias = torch.addcmul(bias, self.convolution.params[1].data, scale)
+            self._folded = weight.contiguous(memory_format=torch.channels_last), bias
+            self._folded_from = now
+        return self._folded
+
+    def _affine(self, mean, variance):
+        """(scale, bias, 1 / deviation) of each channel: the layers give x * scale + bias."""
+        inverse = (variance + self.norm.eps).rsqrt_()
+        scale = inverse if self.scale is None else self.scale.params[0].data * inverse
+        if self.scale is not None and self.scale.has_bias:
+            return scale, torch.addcmul(self.scale.params[1].data, mean, scale, value=-1), inverse
+        return scale, -mean * scale, inverse
 
     def backward(self):
         x, values, places, top, mean, inverse, scale = self._kept
@@ -141,7 +218,7 @@ class NormStep:
         bias_diff = _sum(diff)
         scale_diff = (_sum(diff * values) - mean * bias_diff) * inverse
         self._add_parameter_diffs(scale_diff, bias_diff)
-        if not self.net.propagate_down(self.places[0])[0]:
+        if not self.net.propagate_down(self._norm_place)[0]:
             return
         diff = diff * _wide(scale)
         if self.pool is not None:
@@ -156,6 +233,8 @@ class NormStep:
             slope = scale * inverse * scale_diff / -count
             diff.addcmul_(x, _wide(slope)).add_(_wide(-slope * mean - scale * bias_diff / count))
         self.blob.set_diff(diff)
+        if self.convolution is not None:
+            self._convolution_step.backward()
 
     def undo(self):
         """Give the blob and the statistics what they were before `forward`."""
@@ -164,11 +243,9 @@ class NormStep:
             blob.data.copy_(before)
 
     def _reshape(self, x):
-        for place in self.places:
-            layer = self.net.layers[place]
-            if layer.shapes != [x.shape]:
-                layer.shapes = [x.shape]
-                layer.reshape(layer.shapes)
+        for layer in (self.norm, self.scale, self.relu, self.pool):
+            if layer is not None:
+                _reshape(layer, x.shape)
 
     def _statistics(self, x):
         """(mean, biased variance) that normalise this pass; the batch's are counted."""
@@ -221,6 +298,13 @@ class NormStep:
         ):
             if wanted:
                 blob.add_diff(diff)
+
+
+def _reshape(layer, shape):
+    """Tell a layer of one bottom that the bottom's shape has changed, if it has."""
+    if layer.shapes != [shape]:
+        layer.shapes = [shape]
+        layer.reshape(layer.shapes)
 
 
 def _wide(channels):

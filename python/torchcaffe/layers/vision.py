@@ -159,6 +159,10 @@ class ConvolutionLayer(WindowLayer):
             for x, bottom, buffers in zip(folded, bottoms, self._top_buffers)
         ]
 
+    def convolve(self, image, weight, bias):
+        """The top for one bottom of the usual axes, with another weight and bias (or None)."""
+        return convolution.forward(image, weight, bias, *self._geometry(), self._top_buffers[0])
+
     def backward(self, top_diffs, propagate_down):
         weight = self._with_spatial_axes(self.params[0].data, 2)
         wanted = self.param_propagate_down
