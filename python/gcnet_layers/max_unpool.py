@@ -31,7 +31,8 @@ class MaxUnpool(ReportedLayer):
 
         layer {
           name: "unpool"  type: "Python"  bottom: "pool"  bottom: "mask"  top: "unpool"
-          python_param { module: "gcnet_layers"  layer: "MaxUnpool"  param_str: '{"name": "unpool"}' }
+          python_param { module: "gcnet_layers"  layer: "MaxUnpool"
+                         param_str: '{"name": "unpool"}' }
         }
 
     Raises (printed with the layer's name before Caffe aborts): ValueError for bottoms that are

@@ -120,7 +120,9 @@ class Blob:
     def pin_data(self):
         """The data in contiguous memory that stays the blob's until it is reshaped."""
         if not self._pinned[0]:
-            self._data = self.data.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+            self._data = self.data.to(
+                torch.float32, copy=True, memory_format=torch.contiguous_format
+            )
             self._pinned[0] = True
         return self.data
 

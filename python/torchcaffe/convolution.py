@@ -15,7 +15,7 @@ _scratch = Buffers()
 
 
 def forward(x, weight, bias, stride, padding, dilation, groups, transposed=False, buffers=None):
-    """Convolution of x (N x C x ...) or, `transposed`, deconvolution; as torch.ops.aten.convolution.
+    """Convolution of x (N x C x ...), `transposed` deconvolution; as torch.ops.aten.convolution.
 
     `weight` is out x in/groups x kernel, and in x out/groups x kernel if `transposed`. `buffers`
     may hold the result, which the next call with the same Buffers overwrites.

@@ -1,4 +1,4 @@
-"""How torchcaffe tells a mistake: one line that names the file, the layer or the row and the remedy."""
+"""How torchcaffe tells a mistake: one line that names the file, layer or row, and the remedy."""
 
 
 class CaffeError(Exception):

@@ -15,7 +15,7 @@ _M_MMAP_MAX = -4
 
 
 def keep_freed_blocks():
-    """Let the C library keep freed blocks for the next allocation (Linux with glibc; else nothing)."""
+    """Let the C library keep freed blocks for the next allocation (glibc only; else nothing)."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

@@ -27,7 +27,9 @@ class InnerProduct(ComputedLayer):
         expected = self.params[0].shape[0 if given.transpose else 1]
         self.axis = self.canonical_axis(given.axis, len(shapes[0]))
         inner = math.prod(shapes[0][self.axis :])
-        self.check(inner == expected, f"its bottom has {inner} values a sample, expected {expected}")
+        self.check(
+            inner == expected, f"its bottom has {inner} values a sample, expected {expected}"
+        )
         return [(*shapes[0][: self.axis], given.num_output)]
 
     def compute(self, bottoms, params):
