@@ -274,9 +274,13 @@ class NormStep:
         blobs = self.pool.top_blobs
         blobs[0].set_data(top)
         if len(blobs) == 2:
-            if self.relu is not None:
-                places = torch.where(top > 0, places, self._first_places(top))
-            blobs[1].set_data(places if self.pool.mask_as_index else places.to(top.dtype))
+            blobs[1].reshape(top.shape)
+            blobs[1].set_data(lambda: self._mask(top, places))
+
+    def _mask(self, top, places):
+        if self.relu is not None:
+            places = torch.where(top > 0, places, self._first_places(top))
+        return places if self.pool.mask_as_index else places.to(top.dtype)
 
     def _first_places(self, top):
         """For each pooling window its first place in the plane of x."""

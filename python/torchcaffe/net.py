@@ -358,6 +358,8 @@ class LayerStep:
 
     def forward(self, keep):
         layer = self.layer
+        if not layer.reads_bottoms:
+            return
         bottoms = [self._bottom(blob, keep) for blob in layer.bottom_blobs]
         shapes = [bottom.shape for bottom in bottoms]
         if shapes != layer.shapes:

@@ -63,6 +63,9 @@ class Layer:
     ignored_by_force_backward = ()
     """Places of bottoms that get no gradient even with force_backward (labels)."""
 
+    reads_bottoms = True
+    """Whether `forward` is called at all; without, values that nobody else reads are not computed."""
+
     takes_index_mask = False
     """Whether a bottom that is the mask of a max pooling may be int64, as PyTorch has it."""
 

@@ -90,18 +90,15 @@ class Silence(Layer):
 
     bottoms = (1, None)
     tops = (0, 0)
+    reads_bottoms = False
 
     def reshape(self, shapes):
         return []
 
-    def forward(self, bottoms, keep):
-        self._bottoms = bottoms if keep else []
-        return []
-
     def backward(self, top_diffs, propagate_down):
         return [
-            torch.zeros_like(bottom) if wanted else None
-            for bottom, wanted in zip(self._bottoms, propagate_down)
+            torch.zeros(blob.shape, device=self.device) if wanted else None
+            for blob, wanted in zip(self.bottom_blobs, propagate_down)
         ]
 
 
