@@ -25,7 +25,7 @@ caffe: setup
 	@echo "to use it here:  . .venv/bin/activate && caffe train -solver prototxt/solver_s1r1.prototxt"
 
 DEMO := data/demo
-demo: setup caffe
+demo: setup
 	[ -d $(DEMO)/CK+ ] || $(PYTHON) -m data_prep synthesize ckplus $(DEMO)/CK+ --studio --subjects 60 --sequences 6 --frames 8
 	$(PYTHON) -m data_prep index ckplus $(DEMO)/CK+ -o $(DEMO)
 	$(PYTHON) -m data_prep align $(DEMO)/index.csv -o $(DEMO)/faces

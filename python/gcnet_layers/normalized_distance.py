@@ -63,13 +63,18 @@ class NormalizedDistance(ReportedLayer):
     # The same on torch tensors, for engines that offer them (torchcaffe).
 
     def forward_tensors(self, bottoms):
-        self.units, self.inverse_lengths = zip(*(_unit_tensor(vectors) for vectors in bottoms))
-        difference = self.units[0] - self.units[1]
-        self.sign = difference.sign()
-        return [difference.abs()]
+        import torch
+
+        both = torch.stack(bottoms)
+        lengths = torch.linalg.vector_norm(both, dim=2, keepdim=True, dtype=_precise(both))
+        inverse = (1 / lengths).where(lengths > SHORTEST, lengths.new_zeros(()))
+        self.inverse_lengths = inverse.to(both.dtype)
+        self.units = both * self.inverse_lengths
+        self.difference = self.units[0] - self.units[1]
+        return [self.difference.abs()]
 
     def backward_tensors(self, top_diffs, propagate_down):
-        towards = top_diffs[0] * self.sign
+        towards = top_diffs[0] * self.difference.sign()
         diffs = []
         for i, direction in enumerate((towards, -towards)):
             unit = self.units[i]
@@ -77,15 +82,6 @@ class NormalizedDistance(ReportedLayer):
             diff = self.inverse_lengths[i] * (direction - unit * along)
             diffs.append(diff if propagate_down[i] else None)
         return diffs
-
-
-def _unit_tensor(vectors):
-    """As _unit, for a tensor."""
-    import torch
-
-    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True, dtype=_precise(vectors))
-    inverse = (1 / lengths).where(lengths > SHORTEST, lengths.new_zeros(())).to(vectors.dtype)
-    return vectors * inverse, inverse
 
 
 def _precise(tensor):

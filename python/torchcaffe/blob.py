@@ -24,6 +24,11 @@ def checked(shape):
     return shape
 
 
+def by(sizes):
+    """`3x5`, for messages."""
+    return "x".join(map(str, sizes))
+
+
 class Blob:
     """An array `data` and its gradient `diff`, float32 tensors of one shape on one device.
 

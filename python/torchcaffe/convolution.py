@@ -6,12 +6,20 @@ processor's rate, and a matrix product over the k*k shifted images is three to e
 (bench/results.md).
 """
 
+import threading
+
 import torch
 
 from torchcaffe.memory import Buffers
 
-_scratch = Buffers()
-"""What is used up within a call: the shifted images."""
+_of_thread = threading.local()
+
+
+def _scratch(shape, like):
+    """Memory that is used up within a call, for the shifted images; each thread has its own."""
+    if not hasattr(_of_thread, "buffers"):
+        _of_thread.buffers = Buffers()
+    return _of_thread.buffers.get("shifted", shape, like)
 
 
 def forward(x, weight, bias, stride, padding, dilation, groups, transposed=False, buffers=None):
@@ -72,7 +80,7 @@ def _shifted(image, kernel, padding):
     padded = torch.nn.functional.pad(image, (left, left, top, top)).contiguous()
     count, _, rows, columns = padded.shape
     shape = height, width, count, rows - height + 1, columns - width + 1
-    moved = _scratch.get("shifted", shape, image)
+    moved = _scratch(shape, image)
     moved.copy_(padded.as_strided(shape, (columns, 1, rows * columns, columns, 1)))
     return moved.view(height * width, -1), shape[2:]
 
@@ -90,7 +98,7 @@ def _contract(features, weight, padding, buffers):
     """N x C x H' x W' -> N x 1 x H x W: the deconvolution, or the transpose of _expand."""
     channels, _, height, width = weight.shape
     count, _, rows, columns = features.shape
-    parts = _scratch.get("shifted", (height, width, count, rows, columns), features)
+    parts = _scratch((height, width, count, rows, columns), features)
     torch.mm(
         weight.reshape(channels, -1).t(), _rows(features).t(), out=parts.view(height * width, -1)
     )

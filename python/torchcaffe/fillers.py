@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from torchcaffe.blob import by
 from torchcaffe.errors import CaffeError
 from torchcaffe.random_state import generator
 from torchcaffe.schema import caffe_pb2
@@ -12,10 +13,19 @@ from torchcaffe.schema import caffe_pb2
 def fill(blob, filler):
     """Fill a Blob's data as a FillerParameter says.
 
-    Raises CaffeError for a type that Caffe does not have, or a shape that the type cannot fill.
+    Raises CaffeError for a type that Caffe does not have, a shape that the type cannot fill, or
+    limits that make no distribution. As in BVLC Caffe a blob without values cannot be filled, and
+    one of no axes only by types that do not look at axes.
     """
     if filler.type not in FILLERS:
         raise CaffeError(f"no filler {filler.type!r}; choose one of {', '.join(sorted(FILLERS))}")
+    if 0 in blob.shape:
+        raise CaffeError(f"filler {filler.type}: a blob of {by(blob.shape)} has no values to fill")
+    needs_axis = ("positive_unitball", "xavier", "msra")
+    sparse = filler.type == "gaussian" and filler.sparse >= 0
+    if not blob.shape and (sparse or filler.type in needs_axis):
+        what = "a sparse gaussian" if sparse else filler.type
+        raise CaffeError(f"filler {what}: a blob of no axes cannot be filled; give another type")
     values = torch.empty(blob.shape)
     FILLERS[filler.type](values, filler)
     blob.data.copy_(values)
@@ -26,11 +36,19 @@ def _constant(values, filler):
 
 
 def _uniform(values, filler):
+    # NaN is neither.
+    if not 0 <= filler.max - filler.min <= torch.finfo(torch.float32).max:
+        raise CaffeError(
+            f"filler uniform: min is {filler.min:g} and max {filler.max:g}; "
+            "give a max that is not less than min"
+        )
     values.uniform_(filler.min, filler.max, generator=generator())
 
 
 def _gaussian(values, filler):
     """`sparse` >= 0 keeps a value with probability sparse / (size of the first axis)."""
+    if not filler.std >= 0:
+        raise CaffeError(f"filler gaussian: std is {filler.std:g}; give 0 or more")
     values.normal_(filler.mean, filler.std, generator=generator())
     if filler.sparse >= 0:
         kept = torch.empty_like(values)

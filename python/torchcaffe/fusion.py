@@ -92,6 +92,8 @@ def _norm_layers(net, place):
             break
         places.append(later)
         allowed.pop(0)
+    if any(net.needs_backward[one] and not net.propagate_down(one)[0] for one in places[1:]):
+        return []
     alike = {net.needs_backward[one] for one in places}
     weighted = any(any(net.loss_weights[one]) for one in places)
     return [] if len(places) == 1 or len(alike) > 1 or weighted else places
@@ -121,6 +123,7 @@ class NormStep:
         from torchcaffe.net import LayerStep
 
         self.net, self.places = net, tuple(places)
+        self.kept = False
         found = {type(net.layers[place]): net.layers[place] for place in places}
         self.norm = found[BatchNorm]
         self.scale = found.get(Scale)
@@ -143,6 +146,8 @@ class NormStep:
         if self.convolution is not None:
             self._convolution_step.forward(keep)
         x = self.blob.data
+        if keep and self.blob.pinned_data:
+            x = x.clone()  # since the result is written into the blob's memory
         self._reshape(x)
         mean, variance = self._statistics(x)
         scale, bias, inverse = self._affine(mean, variance)
@@ -154,7 +159,7 @@ class NormStep:
             self.blob.set_data(top)
         else:
             self.blob.set_data(lambda: self._activated(x, scale, bias))
-            self._set_pooled(top, places)
+            self._set_pooled(top, places, x.shape[3])
         self._kept = (x, values, places, top, mean, inverse, scale) if keep else None
 
     def _forward_folded(self):
@@ -168,13 +173,12 @@ class NormStep:
         if self.pool is None:
             self.blob.set_data(x if self.relu is None else x.relu_())
             return
-        kernel = list(self.pool.kernel)
-        values, places = torch.ops.aten.max_pool2d_with_indices(x, kernel, kernel)
+        values, places = self._max_pool(x)
         top = values.add_(_wide(bias))
         if self.relu is not None:
             top = top.relu_()
         self.blob.set_data(lambda: self._activated(x, torch.ones_like(bias), bias))
-        self._set_pooled(top, places)
+        self._set_pooled(top, places, x.shape[3])
 
     def _folded_parameters(self):
         """(weight, bias) of the convolution with BatchNorm and Scale in them."""
@@ -191,8 +195,8 @@ class NormStep:
             for (tensor, version), (before, version_before) in zip(now, self._folded_from)
         ):
             scale, bias, _ = self._affine(*self.norm.global_stats())
-            weight = self.convolution.params[0].data
-            weight = weight * scale.view((1, -1, 1, 1) if self.convolution.transposed else (-1, 1, 1, 1))
+            outputs = (1, -1, 1, 1) if self.convolution.transposed else (-1, 1, 1, 1)
+            weight = self.convolution.params[0].data * scale.view(outputs)
             if len(self.convolution.params) > 1:
                 bias = torch.addcmul(bias, self.convolution.params[1].data, scale)
             self._folded = weight.contiguous(memory_format=torch.channels_last), bias
@@ -216,7 +220,7 @@ class NormStep:
         if self.relu is not None:
             diff = torch.ops.aten.threshold_backward(diff, top, 0)
         bias_diff = _sum(diff)
-        scale_diff = (_sum(diff * values) - mean * bias_diff) * inverse
+        scale_diff = _sum(diff * (values - _wide(mean))) * inverse
         self._add_parameter_diffs(scale_diff, bias_diff)
         if not self.net.propagate_down(self._norm_place)[0]:
             return
@@ -225,7 +229,7 @@ class NormStep:
             kernel = list(self.pool.kernel)
             in_order = x.is_contiguous(memory_format=torch.channels_last)
             diff = torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
-                diff, x, kernel, kernel, [0, 0], [1, 1], False, places,
+                diff, x, kernel, kernel, [0, 0], [1, 1], self.pool.ceil, places,
                 grad_input=self._buffers.get("diff", x.shape, x, channels_last=in_order),
             )  # fmt: skip
         if not self.norm.use_global_stats:
@@ -239,8 +243,7 @@ class NormStep:
     def undo(self):
         """Give the blob and the statistics what they were before `forward`."""
         self.blob.set_data(self._kept[0])
-        for blob, before in zip(self.norm.params, self._before):
-            blob.data.copy_(before)
+        self.norm.forget_last_pass()
 
     def _reshape(self, x):
         for layer in (self.norm, self.scale, self.relu, self.pool):
@@ -252,7 +255,6 @@ class NormStep:
         norm = self.norm
         if norm.use_global_stats:
             return norm.global_stats()
-        self._before = [blob.data.clone() for blob in norm.params]
         mean, variance = torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
         count = x.numel() / x.shape[1]
         norm.add_stats(mean, variance * (count / max(count - 1, 1)))
@@ -260,34 +262,40 @@ class NormStep:
 
     def _pooled(self, x, scale):
         """(values of x whose scaled ones are greatest, their places)"""
-        kernel = list(self.pool.kernel)
         if scale.min().item() > 0:
-            return torch.ops.aten.max_pool2d_with_indices(x, kernel, kernel)
+            return self._max_pool(x)
         sign = _wide(scale.sign())
-        values, places = torch.ops.aten.max_pool2d_with_indices(x * sign, kernel, kernel)
+        values, places = self._max_pool(x * sign)
         if bool((sign == 0).any()):
             values = x.flatten(2).gather(2, places.flatten(2)).view(places.shape)
             return values, places
         return values.mul_(sign), places
 
-    def _set_pooled(self, top, places):
+    def _max_pool(self, x):
+        kernel = list(self.pool.kernel)
+        return torch.ops.aten.max_pool2d_with_indices(
+            x, kernel, kernel, [0, 0], [1, 1], self.pool.ceil
+        )
+
+    def _set_pooled(self, top, places, width):
         blobs = self.pool.top_blobs
         blobs[0].set_data(top)
         if len(blobs) == 2:
             blobs[1].reshape(top.shape)
-            blobs[1].set_data(lambda: self._mask(top, places))
+            blobs[1].set_data(lambda: self._mask(top, places, width))
 
-    def _mask(self, top, places):
+    def _mask(self, top, places, width):
         if self.relu is not None:
-            places = torch.where(top > 0, places, self._first_places(top))
+            places = torch.where(top > 0, places, self._first_places(top, width))
         return places if self.pool.mask_as_index else places.to(top.dtype)
 
-    def _first_places(self, top):
-        """For each pooling window its first place in the plane of x."""
-        (rows, columns), (height, width) = top.shape[2:], self.pool.kernel
-        if self._first is None or self._first.shape != (rows, columns):
-            below = torch.arange(rows, device=top.device) * (height * columns * width)
-            self._first = below[:, None] + torch.arange(columns, device=top.device) * width
+    def _first_places(self, top, width):
+        """For each pooling window its first place in the plane of x, which is `width` wide."""
+        rows, columns = top.shape[2:]
+        if self._first is None or self._first_of != (rows, columns, width):
+            below = torch.arange(rows, device=top.device) * (self.pool.kernel[0] * width)
+            right = torch.arange(columns, device=top.device) * self.pool.kernel[1]
+            self._first, self._first_of = below[:, None] + right, (rows, columns, width)
         return self._first
 
     def _activated(self, x, scale, bias):

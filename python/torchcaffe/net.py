@@ -56,9 +56,7 @@ class Net:
         self.needs_backward = []
         self._blob_needs_backward = {}
         self._available = {}
-        self._kept = False
         self._backward_was_used = False
-        self._last_pass = None
         self._overwritten_sources = {}
         _check_names(self.parameter)
         with torch.no_grad():
@@ -263,16 +261,11 @@ class Net:
         end = len(self.layers) - 1 if end is None else end
         if keep is None:
             keep = self.phase == caffe_pb2.TRAIN or self._backward_was_used
-        self._kept = False  # a step that is now taken apart has not run in this pass
-        steps = self._steps_between(start, end)
-        self._kept = keep
-        if self._last_pass and start == self._last_pass[1] + 1:
-            self._last_pass = (self._last_pass[0], end)
-        else:
-            self._last_pass = (start, end)
+        steps = self._steps_between(start, end, as_they_were=False)
         loss = torch.zeros((), device=self.device)
         for step in steps:
             step.forward(keep)
+            step.kept = keep
             for i in step.places:
                 if not keep and not self.bottom_names[i]:
                     self._remember_overwritten(i)
@@ -289,10 +282,11 @@ class Net:
         """
         start = len(self.layers) - 1 if start is None else start
         self._backward_was_used = True
-        if not self._kept:
-            self._forward_again()
+        steps = self._steps_between(end, start, as_they_were=True)
+        if not all(step.kept for step in steps):
+            self._forward_again(start)
         self._start_from_loss_weights()
-        for step in reversed(self._steps_between(end, start)):
+        for step in reversed(steps):
             if any(self.needs_backward[i] for i in step.places):
                 step.backward()
 
@@ -303,23 +297,27 @@ class Net:
                 if weight and blob.has_no_diff:
                     blob.set_diff(torch.full(blob.shape, weight, device=self.device))
 
-    def _steps_between(self, start, end):
-        """The steps for layers `start` to `end`; a fused one that reaches over an end is undone."""
+    def _steps_between(self, start, end, as_they_were):
+        """The steps for layers `start` to `end`; one that reaches over an end is taken apart.
+
+        `as_they_were`: its layers then remember what the step has kept for `backward`.
+        """
         for boundary in (start, end + 1):
             for step in self.steps:
                 if step.places[0] < boundary <= step.places[-1]:
-                    self._take_apart(step)
+                    self._take_apart(step, as_they_were)
                     break
         return [step for step in self.steps if start <= step.places[0] and step.places[-1] <= end]
 
-    def _take_apart(self, step):
+    def _take_apart(self, step, as_it_was):
         place = self.steps.index(step)
         single = [LayerStep(self, i) for i in step.places]
         self.steps[place : place + 1] = single
-        if self._kept:
+        if step.kept and as_it_was:
             step.undo()
             for one in single:
                 one.forward(True)
+                one.kept = True
 
     def _remember_overwritten(self, place):
         """Before a layer works in place on a source's top, the values that it had."""
@@ -327,18 +325,17 @@ class Net:
             if name in self._overwritten_sources:
                 self._overwritten_sources[name] = self.blobs[name].data.clone()
 
-    def _forward_again(self):
-        """Run the layers of the last pass once more, keeping; the sources' tops stay."""
-        self._kept = True
-        start, end = self._last_pass or (0, len(self.layers) - 1)
+    def _forward_again(self, end):
+        """Run the layers up to `end` that have not kept their pass once more; sources stay."""
         for name, values in self._overwritten_sources.items():
             if values is not None:
                 self.blobs[name].set_data(values)
-        for step in self._steps_between(start, end):
-            if self.bottom_names[step.places[0]]:
+        for step in self.steps:
+            if step.places[0] <= end and not step.kept and self.bottom_names[step.places[0]]:
                 for i in step.places:
                     self.layers[i].forget_last_pass()
                 step.forward(True)
+                step.kept = True
 
     def propagate_down(self, place):
         return self._propagate_down[place]
@@ -354,6 +351,7 @@ class LayerStep:
 
     def __init__(self, net, place):
         self.net, self.places = net, (place,)
+        self.kept = False
         self.layer = net.layers[place]
 
     def forward(self, keep):

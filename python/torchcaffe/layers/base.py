@@ -32,10 +32,8 @@ def make(parameter, phase, device):
     """The Layer for a LayerParameter. Raises CaffeError for a type that there is not."""
     if parameter.type not in LAYERS:
         near = difflib.get_close_matches(parameter.type, LAYERS, n=3, cutoff=0.5)
-        raise CaffeError(
-            f"layer {parameter.name}: no layer type {parameter.type!r}; "
-            + (f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(LAYERS))}")
-        )
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(LAYERS))}"
+        raise CaffeError(f"layer {parameter.name}: no layer type {parameter.type!r}; {hint}")
     return LAYERS[parameter.type](parameter, phase, device)
 
 
@@ -64,7 +62,7 @@ class Layer:
     """Places of bottoms that get no gradient even with force_backward (labels)."""
 
     reads_bottoms = True
-    """Whether `forward` is called at all; without, values that nobody else reads are not computed."""
+    """Whether `forward` is called; if not, what nobody else reads is not computed."""
 
     takes_index_mask = False
     """Whether a bottom that is the mask of a max pooling may be int64, as PyTorch has it."""
@@ -147,7 +145,8 @@ class ComputedLayer(Layer):
         if not keep:
             return _sequence(self.compute(bottoms, params))
         with torch.enable_grad():
-            self._inputs = [tensor.detach().requires_grad_() for tensor in (*bottoms, *params)]
+            # `.data` and not `.detach()`: a parameter may change before `backward`.
+            self._inputs = [tensor.data.requires_grad_() for tensor in (*bottoms, *params)]
             self._outputs = _sequence(
                 self.compute(self._inputs[: len(bottoms)], self._inputs[len(bottoms) :])
             )

@@ -328,17 +328,25 @@ class Dropout(NeuronLayer):
             f"dropout_ratio is {self.ratio:g}, expected a number from 0 to below 1",
         )
         self._mask = None
+        self._again = False
+
+    def forget_last_pass(self):
+        self._again = self._mask is not None
 
     def forward(self, bottoms, keep):
         x = bottoms[0]
         if self.phase != caffe_pb2.TRAIN or self.ratio == 0:
             return [x]
+        # Also of a pass that is not kept: it may be run again, with the same mask.
+        if not self._again:
+            self._mask = self._new_mask(x)
+        self._again = False
+        return [x * self._mask]
+
+    def _new_mask(self, x):
         # Whole numbers from 0 to 2^31 - 1: made several times as fast as by bernoulli_.
         numbers = torch.empty_like(x, dtype=torch.int32).random_(generator=generator(self.device))
-        mask = (numbers >= int(self.ratio * 2**31)) * (1 / (1 - self.ratio))
-        if keep:
-            self._mask = mask
-        return [x * mask]
+        return (numbers >= int(self.ratio * 2**31)) * (1 / (1 - self.ratio))
 
     def backward(self, top_diffs, propagate_down):
         if not propagate_down[0]:

@@ -68,6 +68,7 @@ class BatchNorm(Layer):
             else self.phase == caffe_pb2.TEST
         )
         self.channels = shape[1]
+        self._sums_before = None
         for size in (self.channels, self.channels, 1):
             self.add_parameter((size,))
         for place, spec in enumerate(self.parameter.param):
@@ -106,14 +107,13 @@ class BatchNorm(Layer):
             # One value a channel: no deviation, while PyTorch divides by 0 and rounds.
             variance.zero_()
             top = x - mean.reshape(x.shape)
-        self._sums_before = None if keep else [blob.data.clone() for blob in self.params]
         self.add_stats(mean, variance)
         if keep:
             self._kept = x, saved
         return [top]
 
     def forget_last_pass(self):
-        if not self.use_global_stats and self._sums_before:
+        if self._sums_before is not None:
             for blob, before in zip(self.params, self._sums_before):
                 blob.data.copy_(before)
 
@@ -126,6 +126,7 @@ class BatchNorm(Layer):
 
     def add_stats(self, mean, variance):
         """Count a pass's mean and unbiased variance, (channels,) each, in the sums."""
+        self._sums_before = [blob.data.clone() for blob in self.params]
         for blob, value in zip(self.params, (mean, variance, 1)):
             blob.data.mul_(self.fraction).add_(value)
 

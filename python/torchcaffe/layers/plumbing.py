@@ -59,7 +59,8 @@ class Parameter(Layer):
         return [self.params[0].data]
 
     def backward(self, top_diffs, propagate_down):
-        self.params[0].set_diff(top_diffs[0])
+        # A copy: solvers clip and scale gradients in place, and this one may be other blobs' too.
+        self.params[0].set_diff(top_diffs[0].clone())
         return []
 
 

@@ -5,6 +5,7 @@ import math
 import torch
 
 from torchcaffe import convolution
+from torchcaffe.blob import by
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
 from torchcaffe.memory import Buffers
 from torchcaffe.schema import caffe_pb2
@@ -47,7 +48,7 @@ class WindowLayer(Layer):
         self.dilation = self._sizes("dilation", None, spatial_axes, 1)
         for name in ("kernel", "stride", "dilation"):
             sizes = getattr(self, name)
-            self.check(all(sizes), f"has {name} {_by(sizes)}; give at least 1")
+            self.check(all(sizes), f"has {name} {by(sizes)}; give at least 1")
 
     def _sizes(self, field, prefix, axes, default):
         given = self.parameter.convolution_param
@@ -81,8 +82,8 @@ class WindowLayer(Layer):
         for size, pad, extent in zip(image, self.pad, self.extent):
             self.check(
                 extent <= size + 2 * pad,
-                f"its window {_by(self.extent)} is larger than the image {_by(image)} with its pad "
-                f"{_by(self.pad)}; make kernel_size or dilation smaller or pad greater",
+                f"its window {by(self.extent)} is larger than the image {by(image)} with its pad "
+                f"{by(self.pad)}; make kernel_size or dilation smaller or pad greater",
             )
         return tuple(
             (size + 2 * pad - extent) // stride + 1
@@ -137,7 +138,7 @@ class ConvolutionLayer(WindowLayer):
         for shape in shapes:
             self.check(
                 shape == first,
-                f"has bottoms of shapes {_by(first)} and {_by(shape)}; make them equal",
+                f"has bottoms of shapes {by(first)} and {by(shape)}; make them equal",
             )
         image = self.image(tuple(first[self.axis + 1 :]))
         return [(*first[: self.axis], self.num_output, *image)] * len(shapes)
@@ -241,7 +242,7 @@ class Deconvolution(ConvolutionLayer):
         )
         self.check(
             all(size > 0 for size in sizes),
-            f"its top would be {_by(sizes)} large; make pad {_by(self.pad)} smaller",
+            f"its top would be {by(sizes)} large; make pad {by(self.pad)} smaller",
         )
         return sizes
 
@@ -369,7 +370,7 @@ class Pooling(ComputedLayer):
         self.ceil = given.round_mode == caffe_pb2.PoolingParameter.CEIL
         self.stride = self._pair("stride", "stride")
         self.pad = self._pair("pad", "pad")
-        self.check(all(self.stride), f"has stride {_by(self.stride)}; give at least 1")
+        self.check(all(self.stride), f"has stride {by(self.stride)}; give at least 1")
         if self.global_pooling:
             self.check(
                 not any(given.HasField(f"kernel_{name}") for name in ("size", "h", "w")),
@@ -377,7 +378,7 @@ class Pooling(ComputedLayer):
             )
             self.check(
                 self.pad == (0, 0) and self.stride == (1, 1),
-                f"has global_pooling with pad {_by(self.pad)} and stride {_by(self.stride)}; "
+                f"has global_pooling with pad {by(self.pad)} and stride {by(self.stride)}; "
                 "leave them out",
             )
             self.kernel = None
@@ -387,10 +388,10 @@ class Pooling(ComputedLayer):
             "has no kernel_size",
         )
         self.kernel = self._pair("kernel_size", "kernel")
-        self.check(all(self.kernel), f"has kernel {_by(self.kernel)}; give at least 1")
+        self.check(all(self.kernel), f"has kernel {by(self.kernel)}; give at least 1")
         self.check(
             all(pad < kernel for pad, kernel in zip(self.pad, self.kernel)),
-            f"has pad {_by(self.pad)} for kernel {_by(self.kernel)}; pad must be smaller",
+            f"has pad {by(self.pad)} for kernel {by(self.kernel)}; pad must be smaller",
         )
 
     def _pair(self, field, prefix):
@@ -414,16 +415,16 @@ class Pooling(ComputedLayer):
         self._sizes = self._window.pooled(image, self.ceil)
         self.check(
             all(size > 0 for size in self._sizes),
-            f"its kernel {_by(self.kernel)} is larger than the image {_by(image)} with pad "
-            f"{_by(self.pad)}; make it smaller",
+            f"its kernel {by(self.kernel)} is larger than the image {by(image)} with pad "
+            f"{by(self.pad)}; make it smaller",
         )
         self.check(
             all(
                 (count - 1) * stride < size + pad
                 for count, stride, size, pad in zip(self._sizes, self.stride, image, self.pad)
             ),
-            f"its last window of kernel {_by(self.kernel)} and stride {_by(self.stride)} would be "
-            f"outside the image {_by(image)}; use round_mode: FLOOR or a smaller stride",
+            f"its last window of kernel {by(self.kernel)} and stride {by(self.stride)} would be "
+            f"outside the image {by(image)}; use round_mode: FLOOR or a smaller stride",
         )
         return [(*shape[:2], *self._sizes)] * len(self.top_blobs)
 
@@ -512,8 +513,8 @@ class SPP(ComputedLayer):
             pad = tuple((k * bins - size + 1) // 2 for k, size in zip(kernel, image))
             self.check(
                 all(p < k for p, k in zip(pad, kernel)),
-                f"has pyramid_height {height}, too much for an image of {_by(image)}: "
-                f"level {level} has bins of {_by(kernel)} and pad {_by(pad)}",
+                f"has pyramid_height {height}, too much for an image of {by(image)}: "
+                f"level {level} has bins of {by(kernel)} and pad {by(pad)}",
             )
             window = Window(self.method, kernel, kernel, pad)
             self._levels.append((window, window.pooled(image)))
@@ -580,8 +581,3 @@ class Crop(Layer):
         if propagate_down[0]:
             gradients[0][tuple(self._slices)] = top_diffs[0]
         return gradients
-
-
-def _by(sizes):
-    """`3x5`"""
-    return "x".join(map(str, sizes))

@@ -50,6 +50,11 @@ class Update:
     def __call__(self, gradients, history, rates, iteration):
         raise NotImplementedError
 
+    def _check(self, field, right, expected):
+        if not right:
+            value = getattr(self.parameter, field)
+            raise CaffeError(f"solver: {field} is {value:g}; give one {expected}")
+
     def _no_momentum(self):
         if self.parameter.momentum:
             raise CaffeError(
@@ -102,10 +107,7 @@ class RMSProp(Update):
     def __init__(self, parameter):
         super().__init__(parameter)
         self._no_momentum()
-        if not 0 <= parameter.rms_decay < 1:
-            raise CaffeError(
-                f"solver: rms_decay is {parameter.rms_decay:g}; give one from 0 to below 1"
-            )
+        self._check("rms_decay", 0 <= parameter.rms_decay < 1, "from 0 to below 1")
 
     def __call__(self, gradients, history, rates, iteration):
         decay = self.parameter.rms_decay
@@ -120,6 +122,11 @@ class AdaDelta(Update):
     k = m k + (1 - m) u^2; takes off rate u. All h stand before all k."""
 
     histories = 2
+
+    def __init__(self, parameter):
+        super().__init__(parameter)
+        # Beyond, the root would be of negative numbers.
+        self._check("momentum", 0 <= parameter.momentum <= 1, "from 0 to 1")
 
     def __call__(self, gradients, history, rates, iteration):
         momentum, delta = self.parameter.momentum, self.parameter.delta
@@ -143,6 +150,11 @@ class Adam(Update):
     All m stand before all v. delta is added after the correction, unlike in Adam's paper."""
 
     histories = 2
+
+    def __init__(self, parameter):
+        super().__init__(parameter)
+        for field in ("momentum", "momentum2"):
+            self._check(field, 0 <= getattr(parameter, field) < 1, "from 0 to below 1")
 
     def __call__(self, gradients, history, rates, iteration):
         b1, b2 = self.parameter.momentum, self.parameter.momentum2
