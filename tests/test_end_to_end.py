@@ -1,4 +1,4 @@
-"""The commands of the README one after the other, small, with BVLC Caffe."""
+"""The commands of the README one after the other, small, with either engine."""
 
 import csv
 import json
@@ -27,8 +27,8 @@ def folds_elsewhere(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, bvlc):
+@pytest.fixture(scope="module", params=["torch", "bvlc"])
+def trained(request, tmp_path_factory, bvlc):
     """A run of S1R1 on a small synthetic CK+, two iterations of fold 0."""
     folder = tmp_path_factory.mktemp("end_to_end")
     database, run = folder / "CK+", folder / "run"
@@ -37,7 +37,8 @@ def trained(tmp_path_factory, bvlc):
     command("-m", "data_prep", "index", "ckplus", database, "-o", folder)
     command("-m", "data_prep", "align", folder / "index.csv", "-o", folder / "faces")
     command("python/train_folds.py", "--index", folder / "faces" / "index.csv", "--net", "s1r1",
-            "--folds", "0", "--max-iter", 2, "--batch", 4, "--copies", 0, "--run", run)  # fmt: skip
+            "--folds", "0", "--max-iter", 2, "--batch", 4, "--copies", 0, "--run", run,
+            "--engine", request.param)  # fmt: skip
     return run
 
 

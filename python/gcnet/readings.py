@@ -206,7 +206,7 @@ def _train(name, index, fold):
                 folds=[fold],
                 max_iter=experiment.iterations,
                 batch=BATCH,
-                engine=None,
+                engine="bvlc",  # docs/decisions.md shows its curves
                 weights=[],
                 copies=COPIES,
                 seed=1,
