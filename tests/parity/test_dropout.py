@@ -65,3 +65,17 @@ def test_random_seed_repeats_the_mask(seed):
     random_state.seed(seed)
     _, again = dropped(0.5)
     assert np.array_equal(first, again)
+
+
+def test_backward_of_a_pass_that_was_not_kept_uses_its_mask(seed):
+    net, first = dropped(0.4)
+    net.blobs["x"].set_data(torch.ones(100, 1000))
+    net.forward(keep=False)
+    values = net.blobs["top"].data.numpy().copy()
+    assert not np.array_equal(first, values)
+    net.blobs["top"].set_diff(torch.ones(100, 1000))
+    net.backward()
+    assert np.array_equal(net.blobs["top"].data.numpy(), values)
+    assert np.array_equal(net.blobs["x"].diff.numpy(), values)
+    net.forward()
+    assert not np.array_equal(net.blobs["top"].data.numpy(), values)

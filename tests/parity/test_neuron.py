@@ -74,3 +74,55 @@ def test_threshold_below_which_nothing_learns(layers):
     net.forward()
     net.backward()
     assert not net.blobs["x"].diff.any()
+
+
+def test_what_changes_a_parameters_gradient_leaves_other_blobs_alone():
+    """Solvers scale the gradients of parameters in place."""
+    net = net_of(
+        'layer { name: "p"  type: "Parameter"  top: "p"'
+        "  parameter_param { shape { dim: 2 dim: 3 } } }"
+        'layer { name: "sum"  type: "Eltwise"  bottom: "x"  bottom: "p"  top: "sum" }'
+        'layer { name: "loss"  type: "Reduction"  bottom: "sum"  top: "loss"  loss_weight: 1 }',
+        more="force_backward: true",
+    )
+    net.forward()
+    net.backward()
+    net.learnable[0].diff.mul_(0)
+    for name in ("p", "sum", "x"):
+        assert net.blobs[name].diff.eq(1).all(), name
+
+
+def filled(sizes, filler):
+    dims = " ".join(f"dim: {size}" for size in sizes)
+    return net_of(
+        'layer { name: "p"  type: "DummyData"  top: "p"  dummy_data_param {'
+        f" shape {{ {dims} }}  data_filler {{ {filler} }} }} }}"
+    )
+
+
+@pytest.mark.parametrize(
+    "sizes, filler, message",
+    [
+        ((0, 3), 'type: "gaussian"  sparse: 1', "filler gaussian: a blob of 0x3 has no values"),
+        ((0, 3), 'type: "xavier"', "filler xavier: a blob of 0x3 has no values"),
+        ((3, 0), 'type: "msra"', "filler msra: a blob of 3x0 has no values"),
+        ((), 'type: "xavier"', "filler xavier: a blob of no axes"),
+        ((), 'type: "positive_unitball"', "filler positive_unitball: a blob of no axes"),
+        ((), 'type: "gaussian"  sparse: 1', "filler a sparse gaussian: a blob of no axes"),
+        ((2,), 'type: "uniform"  min: 2  max: 1', "filler uniform: min is 2 and max 1;"),
+        ((2,), 'type: "uniform"  max: nan', "filler uniform: min is 0 and max nan;"),
+        ((2,), 'type: "uniform"  max: inf', "filler uniform: min is 0 and max inf;"),
+        ((2,), 'type: "gaussian"  std: -1', "filler gaussian: std is -1;"),
+    ],
+)
+def test_what_fillers_cannot_fill_is_told(sizes, filler, message):
+    with pytest.raises(CaffeError, match=message) as raised:
+        filled(sizes, filler).forward()
+    assert "layer p (DummyData)" in str(raised.value)
+
+
+def test_fillers_of_shapes_of_few_axes():
+    assert filled((), 'type: "uniform"  min: 2  max: 2').forward() == 0
+    layers = one("Scale", 'scale_param { axis: 0  num_axes: 0  filler { type: "xavier" } }')
+    with pytest.raises(CaffeError, match=r"layer n \(Scale\): filler xavier: a blob of no axes"):
+        net_of(layers)

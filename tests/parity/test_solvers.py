@@ -4,10 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from parity.engines import ENGINES, TYPES, assert_close, make_folder, run_jobs, write_solver
-from torchcaffe.schema import read
-from torchcaffe.solver import make
+from torchcaffe.errors import CaffeError
+from torchcaffe.schema import caffe_pb2, read
+from torchcaffe.solver import make, updates
 
 POLICIES = {
     "fixed": "",
@@ -91,3 +93,18 @@ def test_parameters_change_in_place_and_test_nets_follow(tmp_path, monkeypatch):
     solver.step(3)
     assert not np.array_equal(view, before)
     assert np.array_equal(view, blob.data.numpy()) and np.array_equal(view, other.data.numpy())
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ('type: "Adam"  momentum: 1', "momentum is 1; give one from 0 to below 1"),
+        ('type: "Adam"  momentum2: 2', "momentum2 is 2; give one from 0 to below 1"),
+        ('type: "AdaDelta"  momentum: 1.5', "momentum is 1.5; give one from 0 to 1"),
+        ('type: "RMSProp"  rms_decay: 1', "rms_decay is 1; give one from 0 to below 1"),
+    ],
+)
+def test_factors_with_which_no_update_can_be_computed(fields, message):
+    parameter = text_format.Parse(fields, caffe_pb2.SolverParameter())
+    with pytest.raises(CaffeError, match=message):
+        updates.make(parameter)
