@@ -12,8 +12,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from data_prep import FACE_SIZE
-from data_prep.datum_pb2 import Datum
 from gcnet.errors import InputError
+from torchcaffe.schema.caffe_pb2 import Datum
 
 PAIR_SHAPE = (2, FACE_SIZE, FACE_SIZE)
 KEY_DIGITS = 8

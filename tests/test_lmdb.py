@@ -13,10 +13,8 @@ import cv2
 import lmdb
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2
-from grpc_tools import protoc
 
-from data_prep import FACE_SIZE, augment, build_lmdb, datum_pb2, index
+from data_prep import FACE_SIZE, augment, build_lmdb, index
 from data_prep.__main__ import main
 from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs, write_pairs
 from gcnet.errors import InputError
@@ -96,20 +94,6 @@ def test_record_is_caffes_datum_byte_by_byte(tmp_path):
     # Fields 1 to 5 (tag = number << 3 | type): channels, height, width, data with length, label.
     head = bytes([1 << 3, 2, 2 << 3, 66, 3 << 3, 66, 4 << 3 | 2, 8712 & 127 | 128, 8712 >> 7])
     assert value == head + pair.tobytes() + bytes([5 << 3, 5])
-
-
-def test_datum_module_is_generated_from_its_proto(tmp_path):
-    root = os.path.dirname(os.path.dirname(os.path.abspath(build_lmdb.__file__)))
-    generated = tmp_path / "datum"
-    status = protoc.main(
-        ["protoc", f"-I{root}", f"--descriptor_set_out={generated}", "data_prep/datum.proto"]
-    )
-    assert status == 0
-    (expected,) = descriptor_pb2.FileDescriptorSet.FromString(generated.read_bytes()).file
-    for field in expected.message_type[0].field:
-        field.ClearField("json_name")
-    committed = descriptor_pb2.FileDescriptorProto.FromString(datum_pb2.DESCRIPTOR.serialized_pb)
-    assert committed == expected
 
 
 IN_CAFFE = """

@@ -28,7 +28,6 @@ import numpy as np
 
 from data_prep import FACE_SIZE, build_lmdb
 from data_prep.atomic import replacing
-from data_prep.datum_pb2 import Datum
 from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs
 from gcnet import engine as engines
 from gcnet import figures, paper, report, runs
@@ -36,6 +35,7 @@ from gcnet.caffe_log import CaffeLog
 from gcnet.engine import TITLES
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, FOLDS
+from torchcaffe.schema.caffe_pb2 import Datum
 
 NET_SIZE = 64
 """Height and width of a net's input (Section IV-A)."""
