@@ -9,8 +9,9 @@ import torch
 from google.protobuf import text_format
 
 from torchcaffe import fusion
-from torchcaffe.net import LayerStep, Net
+from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2
+from torchcaffe.step import LayerStep
 
 SEED = int(os.environ.get("PARITY_SEED") or int.from_bytes(os.urandom(4), "little"))
 

@@ -25,12 +25,11 @@ from torchcaffe.layers.normalization import BatchNorm, Scale
 from torchcaffe.layers.plumbing import Silence, Slice, Split
 from torchcaffe.layers.vision import ConvolutionLayer, Pooling
 from torchcaffe.memory import Buffers
+from torchcaffe.step import LayerStep
 
 
 def steps(net):
     """The steps of a net in order: a NormStep where one fits, else a LayerStep for each layer."""
-    from torchcaffe.net import LayerStep
-
     made, place = [], 0
     while place < len(net.layers):
         places = _norm_layers(net, place)
@@ -120,8 +119,6 @@ class NormStep:
     """A convolution or none, BatchNorm, then any of Scale, ReLU and Pooling, as one step."""
 
     def __init__(self, net, places):
-        from torchcaffe.net import LayerStep
-
         self.net, self.places = net, tuple(places)
         self.kept = False
         found = {type(net.layers[place]): net.layers[place] for place in places}
