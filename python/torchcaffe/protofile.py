@@ -10,16 +10,14 @@ import contextlib
 import errno
 import math
 import os
-import stat
 
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError, EncodeError
 
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
-
-LARGEST = 2**31 - 1
-"""Bytes of the largest message that protocol buffers allow."""
+from torchcaffe.schema import read as files
 
 
 def _messages_with_raw_numbers():
@@ -29,7 +27,7 @@ def _messages_with_raw_numbers():
     for field in blob.field:
         if field.name in ("data", "diff", "double_data", "double_diff"):
             field.type = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
-            field.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+            # Repeated, since a packed field may stand in several pieces.
             field.ClearField("options")
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
@@ -47,30 +45,31 @@ def read(path, message_class, what):
 
     `what`: what the file should be, for the message (`a caffemodel`).
     """
-    try:
-        with open(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise CaffeError(f"{path}: is a folder, expected {what}")
-            if status.st_size > LARGEST:
-                raise CaffeError(
-                    f"{path}: has {status.st_size} bytes; {what} has at most {LARGEST}"
-                )
-            contents = file.read(LARGEST + 1)
-    except OSError as error:
-        raise CaffeError(f"{path}: cannot be read: {error.strerror}") from None
-    if not contents:
-        raise CaffeError(f"{path}: is empty, expected {what}")
-    if contents[:8] == b"\x89HDF\r\n\x1a\n":
+    contents = files.contents(path, what)
+    if contents.startswith(files.HDF5):
         raise CaffeError(f"{path}: is an HDF5 file; its name must end with .h5")
     result = message_class()
     try:
         result.ParseFromString(contents)
-    except message.DecodeError:
+    except DecodeError:
         raise CaffeError(
             f"{path}: is not {what}, or was cut off; write or download it again"
         ) from None
     return result
+
+
+def serialized(message, path):
+    """The bytes of a message that shall be the file `path`; CaffeError if they are too many."""
+    try:
+        contents = message.SerializeToString()
+    except EncodeError:
+        contents = None
+    if contents is None or len(contents) > files.LARGEST:
+        raise CaffeError(
+            f"{path}: would be larger than a message can be ({files.LARGEST} bytes); use HDF5 "
+            "(in a solver snapshot_format: HDF5)"
+        )
+    return contents
 
 
 def write(path, contents):
@@ -124,9 +123,10 @@ def values(blob, what):
 
     Raises CaffeError, beginning with `what`, where the numbers are not as many.
     """
-    raw, kind = (blob.double_data, "<f8") if blob.HasField("double_data") else (blob.data, "<f4")
-    if not raw and 0 not in shape(blob):
-        raw, kind = _unpacked(blob), "<f4"
+    if not any((*blob.double_data, *blob.data)) and 0 not in shape(blob):
+        blob = _packed(blob)
+    pieces, kind = (blob.double_data, "<f8") if any(blob.double_data) else (blob.data, "<f4")
+    raw = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     expected = math.prod(shape(blob))
     if min(shape(blob), default=0) < 0 or len(raw) != expected * np.dtype(kind).itemsize:
         raise CaffeError(
@@ -136,15 +136,15 @@ def values(blob, what):
     return np.frombuffer(raw, kind).astype(np.float32)
 
 
-def _unpacked(blob):
-    """The bytes of numbers that were written one by one, as some other programs do."""
+def _packed(blob):
+    """The BlobProto where numbers were written one by one, as some other programs do."""
     listed = caffe_pb2.BlobProto.FromString(blob.SerializeToString())
-    return np.array(listed.data, "<f4").tobytes()
+    return BlobProto.FromString(listed.SerializeToString())
 
 
 def fill(blob, shape, data, diff=None):
     """Write arrays into a BlobProto."""
     blob.shape.dim.extend(shape)
-    blob.data = np.ascontiguousarray(data, "<f4").tobytes()
+    blob.data.append(np.ascontiguousarray(data, "<f4").tobytes())
     if diff is not None:
-        blob.diff = np.ascontiguousarray(diff, "<f4").tobytes()
+        blob.diff.append(np.ascontiguousarray(diff, "<f4").tobytes())

@@ -61,8 +61,8 @@ def _save_state(solver, path, model):
         iter=solver.iter, learned_net=model, current_step=solver.current_step
     )
     for tensor in solver.history:
-        protofile.fill(state.history.add(), tensor.shape, _numpy(tensor))
-    protofile.write(path, state.SerializeToString())
+        protofile.fill(state.history.add(), tensor.shape, weights.array(tensor))
+    protofile.write(path, protofile.serialized(state, path))
 
 
 def _load_state(solver, path):
@@ -88,20 +88,20 @@ def _save_state_hdf5(solver, path, model):
         file["current_step"] = np.array([solver.current_step], np.int32)
         group = file.create_group("history")
         for place, tensor in enumerate(solver.history):
-            group[str(place)] = _numpy(tensor)
+            group[str(place)] = weights.array(tensor)
     protofile.write(path, memory.getbuffer())
 
 
 def _load_state_hdf5(solver, path):
     with weights.open_hdf5(path) as file:
-        group = file.get("history")
+        group = weights.hdf5_member(file, "history", f"{path}: /history")
         if not isinstance(group, h5py.Group):
             raise CaffeError(f"{path}: has no group /history; it is no solverstate in HDF5")
         _check_count(solver, path, len(group))
         history = []
         for place, tensor in enumerate(solver.history):
             what = f"{path}: history {place}"
-            dataset = group.get(str(place))
+            dataset = weights.hdf5_member(group, str(place), what)
             _check_shape(what, weights.dataset_shape(dataset, what), tuple(tensor.shape))
             history.append(weights.dataset_values(dataset, what))
         numbers = [_integer(file, name, path) for name in ("iter", "current_step")]
@@ -109,15 +109,15 @@ def _load_state_hdf5(solver, path):
 
 
 def _integer(file, name, path):
-    dataset = file.get(name)
     what = f"{path}: {name}"
+    dataset = weights.hdf5_member(file, name, what)
     if math.prod(weights.dataset_shape(dataset, what)) != 1:
         raise CaffeError(f"{what}: is not one number; the file is damaged")
     return int(weights.dataset_values(dataset, what)[0])
 
 
 def _string(file, path):
-    dataset = file.get("learned_net")
+    dataset = weights.hdf5_member(file, "learned_net", f"{path}: learned_net")
     if dataset is None:
         return ""
     is_text = isinstance(dataset, h5py.Dataset) and dataset.dtype.kind in "SO"
@@ -142,7 +142,3 @@ def _check_shape(what, source, target):
             f"{what}: is of shape {' '.join(map(str, source))}, expected "
             f"{' '.join(map(str, target))}; resume with the net that wrote it"
         )
-
-
-def _numpy(tensor):
-    return tensor.detach().to("cpu", torch.float32).contiguous().numpy()

@@ -1,7 +1,6 @@
 """A net's parameters in files: .caffemodel, and .h5 for the HDF5 form."""
 
 import io
-import math
 import os
 
 import h5py
@@ -11,6 +10,7 @@ import torch
 from torchcaffe import protofile
 from torchcaffe.command import log
 from torchcaffe.errors import CaffeError
+from torchcaffe.net import shape_text
 
 
 def copy_from(net, path):
@@ -53,9 +53,10 @@ def copy_from(net, path):
 def save(net, path, diff=False):
     """Write a .caffemodel as BVLC Caffe does: all layers with their fields and blobs.
 
-    `diff`: with the gradients too. Raises CaffeError if the file cannot be written.
+    `diff`: with the gradients too. Raises CaffeError if the file cannot be written, or would be
+    larger than 2 GB; HDF5 has no such limit.
     """
-    protofile.write(path, to_message(net, diff).SerializeToString())
+    protofile.write(path, protofile.serialized(to_message(net, diff), path))
 
 
 def to_message(net, diff=False):
@@ -69,8 +70,8 @@ def to_message(net, diff=False):
             protofile.fill(
                 stored.blobs.add(),
                 blob.shape,
-                _numpy(blob.data),
-                _numpy(blob.diff) if diff else None,
+                array(blob.data),
+                array(blob.diff) if diff else None,
             )
     return message
 
@@ -93,16 +94,16 @@ def save_hdf5(net, path, diff=False):
                 shared = _memory(blob) in seen
                 seen.add(_memory(blob))
                 if not shared:
-                    file["data"][layer.name][str(place)] = _numpy(blob.data)
+                    file["data"][layer.name][str(place)] = array(blob.data)
                 if diff:
-                    file["diff"][layer.name][str(place)] = _numpy(blob.diff)
+                    file["diff"][layer.name][str(place)] = array(blob.diff)
     protofile.write(path, memory.getbuffer())
 
 
 def load_hdf5(net, path):
     """As `copy_from`, for the HDF5 form. A shared parameter may be missing from later layers."""
     with open_hdf5(path) as file:
-        data = file.get("data")
+        data = hdf5_member(file, "data", f"{path}: /data")
         if not isinstance(data, h5py.Group):
             raise CaffeError(f"{path}: has no group /data; it is no caffemodel in HDF5")
         copies, seen = [], set()
@@ -110,20 +111,22 @@ def load_hdf5(net, path):
             if not any(_is_under(layer.name, name) for layer in net.layers):
                 log.info(f"Ignoring source layer {name}")
         for layer in net.layers:
-            group = data.get(layer.name)
+            what = f"{path}: layer {layer.name}"
+            group = hdf5_member(data, layer.name, what)
             if not isinstance(group, h5py.Group):
                 continue
-            stored = sum(isinstance(group[place], h5py.Dataset) for place in group)
+            members = [hdf5_member(group, place, f"{what}, param {place}") for place in group]
+            stored = sum(isinstance(member, h5py.Dataset) for member in members)
             if stored > len(layer.params):
                 raise CaffeError(
                     f"{path}: layer {layer.name}: has {stored} blobs there and "
                     f"{len(layer.params)} in the net; to learn it anew, rename the layer"
                 )
             for place, target in enumerate(layer.params):
-                dataset = group.get(str(place))
+                what = f"{path}: layer {layer.name}, param {place}"
+                dataset = hdf5_member(group, str(place), what)
                 if dataset is None and _memory(target) in seen:
                     continue
-                what = f"{path}: layer {layer.name}, param {place}"
                 if dataset is None:
                     raise CaffeError(
                         f"{what}: is not in the file; to learn it anew, rename the layer"
@@ -154,8 +157,8 @@ def share(net, source):
         for place, (theirs, ours) in enumerate(zip(layer.params, target.params)):
             if theirs.shape != ours.shape:
                 raise CaffeError(
-                    f"layer {layer.name}, param {place}: is of shape {_shape(theirs.shape)} in the "
-                    f"train net and {_shape(ours.shape)} in the test net; make the layers equal"
+                    f"layer {layer.name}, param {place}: is of shape {shape_text(theirs.shape)} in the "
+                    f"train net and {shape_text(ours.shape)} in the test net; make the layers equal"
                 )
             if theirs is not ours:
                 ours.share_data(theirs)
@@ -173,6 +176,18 @@ def open_hdf5(path):
         raise CaffeError(
             f"{path}: is not an HDF5 file, or was cut off; write or download it again"
         ) from None
+
+
+def hdf5_member(group, name, what):
+    """The group or dataset of a name, None if there is none; CaffeError for a broken link."""
+    try:
+        found = group.get(name)
+        broken = found is None and group.get(name, getlink=True) is not None
+    except (OSError, RuntimeError) as error:
+        raise CaffeError(f"{what}: cannot be read, the file is damaged ({error})") from None
+    if broken:
+        raise CaffeError(f"{what}: is a link to what is not there; write the values themselves")
+    return found
 
 
 def dataset_shape(dataset, what):
@@ -205,13 +220,9 @@ def _memory(blob):
 def _mismatch(path, layer, place, source, target):
     return CaffeError(
         f"{path}: cannot copy param {place} weights from layer '{layer}'; shape mismatch.  Source "
-        f"param shape is {_shape(source)}; target param shape is {_shape(target)}. To learn this "
+        f"param shape is {shape_text(source)}; target param shape is {shape_text(target)}. To learn this "
         "layer's parameters from scratch rather than copying from a saved net, rename the layer."
     )
-
-
-def _shape(shape):
-    return " ".join([*map(str, shape), f"({math.prod(shape)})"])
 
 
 def _text(message, field):
@@ -221,7 +232,8 @@ def _text(message, field):
         return repr(message.SerializeToString()[:40])
 
 
-def _numpy(tensor):
+def array(tensor):
+    """The values as a numpy array, float32, contiguous."""
     return tensor.detach().to("cpu", torch.float32).contiguous().numpy()
 
 

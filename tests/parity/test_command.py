@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -513,6 +514,35 @@ def test_mistakes_lead_to_one_line_and_status_1(folder, capfd, monkeypatch):
         assert printed.out == "" and printed.err.count("\n") == 1, f"{what}: {printed.err}"
         assert expected in printed.err, f"{what}: {printed.err}"
         assert GLOG.match(printed.err) or printed.err.startswith("ERROR: "), what
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_names_of_weights_are_trimmed(bvlc, folder, engine):
+    write_solver(folder, "trimmed", "SGD", "max_iter: 1")
+    names = "first.caffemodel, first.caffemodel"
+    done = run(engine, bvlc, folder, "train", "-solver", "trimmed.prototxt", "-weights", names)
+    assert done.returncode == 0, done.stderr
+    if engine == "torchcaffe":
+        scored = ["test", "-model", "net.prototxt", "-iterations", "1", "-weights", names]
+        assert run(engine, bvlc, folder, *scored).returncode == 0
+
+
+def test_out_of_memory_is_a_line(tmp_path, capfd, monkeypatch):
+    """Of the CPU, whose limit here is what is used already and 1 GB."""
+    monkeypatch.setenv("GLOG_minloglevel", "2")
+    (tmp_path / "huge.prototxt").write_text("""layer { name: "x"  type: "DummyData"  top: "x"
+  dummy_data_param { shape { dim: 2000000000 } } }""")
+    arguments = ["time", "-model", str(tmp_path / "huge.prototxt"), "-iterations", "1"]
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, before[1]))
+    try:
+        assert main(arguments) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    printed = capfd.readouterr().err
+    assert printed.count("\n") == 1 and "out of memory; lower batch_size" in printed
 
 
 def test_training_can_go_on_after_an_infinite_loss(folder, monkeypatch):

@@ -326,7 +326,27 @@ def test_unreadable_paths_are_told(tmp_path):
         (tmp_path, "is a folder"),
         (large, "more than a message can have"),
         ("with\0zero", "no file name"),
+        ("/dev/zero", "neither a file nor a pipe"),
     ):
         for reader in (read.net, read.solver, read.binary_net, read.blob):
             with pytest.raises(CaffeError, match=part):
                 reader(path)
+
+
+def test_a_pipe_can_be_read():
+    reading, writing = os.pipe()
+    os.write(writing, b"name: 'piped'")
+    os.close(writing)
+    assert read.net(f"/dev/fd/{reading}").name == "piped"
+    os.close(reading)
+
+
+def test_what_is_left_out_is_logged(tmp_path, capfd, monkeypatch):
+    path = tmp_path / "old.prototxt"
+    path.write_text("layers { layer { name: 'a'  type: 'relu'  stride: 2 } }")
+    for level, lines in (("0", 1), ("2", 0)):
+        monkeypatch.setenv("GLOG_minloglevel", level)
+        read.net(path)
+        printed = capfd.readouterr().err
+        assert printed.count("layer a: stride of type 'relu' has no place") == lines, printed
+        assert not printed or printed.startswith("W")

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from google.protobuf.message import EncodeError
 
 from parity.engines import ENGINES, TYPES, assert_close, make_folder, run_jobs, write_solver
 from torchcaffe import protofile, weights
@@ -88,7 +89,8 @@ def described(message):
     text = type(message).FromString(message.SerializeToString())
     for layer in text.layer:
         for blob in layer.blobs:
-            blob.data, blob.diff = (str(len(raw)).encode() for raw in (blob.data, blob.diff))
+            for pieces in (blob.data, blob.diff):
+                pieces[:] = [str(len(raw)).encode() for raw in pieces]
     return str(text)
 
 
@@ -243,6 +245,58 @@ def test_numbers_as_doubles_and_not_packed(tmp_path):
     weights.copy_from(net, path)
     assert arrays_of(net)["ip", 0].tolist() == [[1.5, 2.5]]
     assert arrays_of(net)["ip", 1].tolist() == [3]
+
+
+@pytest.mark.parametrize("form", ["doubles one by one", "pieces", "pieces of doubles"])
+def test_numbers_as_other_programs_write_them(tmp_path, form):
+    """A packed field may stand in pieces, and a field that is packed may be written unpacked."""
+    values = np.arange(6) + 0.5
+    number, kind = (5, "<f4") if form == "pieces" else (8, "<f8")
+    if form == "doubles one by one":
+        pieces = [bytes([number << 3 | 1]) + value.tobytes() for value in values]
+    else:
+        pieces = [
+            bytes([number << 3 | 2, part.nbytes]) + part.tobytes()
+            for part in (values[:1].astype(kind), values[1:].astype(kind))
+        ]
+    blob = caffe_pb2.BlobProto(shape={"dim": [2, 3]}).SerializeToString() + b"".join(pieces)
+    assert list(caffe_pb2.BlobProto.FromString(blob).double_data or [0])[0] in (0, 0.5)
+    found = protofile.values(protofile.BlobProto.FromString(blob), "blob")
+    assert found.tolist() == values.tolist()
+
+
+def test_too_large_a_net_for_a_caffemodel(tmp_path, monkeypatch):
+    """As protocol buffers end, without the 2 GB that it takes."""
+
+    class TooLarge:
+        def SerializeToString(self):
+            raise EncodeError("Failed to serialize proto")
+
+    monkeypatch.setattr(weights, "to_message", lambda net, diff: TooLarge())
+    path = tmp_path / "large.caffemodel"
+    with pytest.raises(CaffeError, match=f"{path}: would be larger .* snapshot_format: HDF5"):
+        weights.save(net_of(inner_product(), tmp_path), path)
+    assert not path.exists()
+
+
+def test_links_to_what_is_not_there(tmp_path):
+    net = net_of(inner_product(), tmp_path)
+    for place, what in (("data/ip/0", "layer ip, param 0"), ("data/ip", "layer ip"), ("data", "/")):
+        for link in (h5py.SoftLink("/nowhere"), h5py.ExternalLink("nowhere.h5", "/data")):
+            path = str(tmp_path / "good.h5")
+            weights.save_hdf5(net, path)
+            with h5py.File(path, "a") as file:
+                del file[place]
+                file[place] = link
+            with pytest.raises(CaffeError, match=f"{path}: {what}.*not there") as raised:
+                weights.copy_from(net, path)
+            assert "\n" not in str(raised.value)
+
+
+def test_devices_are_no_files(tmp_path):
+    for path, reader in (("/dev/zero", weights.copy_from), ("/dev/null", weights.copy_from)):
+        with pytest.raises(CaffeError, match=f"{path}: is neither a file nor a pipe"):
+            reader(net_of(inner_product(), tmp_path), path)
 
 
 def good_model(tmp_path, end):

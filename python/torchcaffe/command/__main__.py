@@ -58,12 +58,25 @@ def main(arguments):
     except CaffeError as error:
         log.fatal(error)
         return 1
-    except torch.OutOfMemoryError as error:
-        log.fatal(f"out of memory, give smaller batches: {str(error).splitlines()[0]}")
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        said = " ".join(f"{error}".split())
+        log.fatal(
+            "out of memory; lower batch_size, or the sizes of the net's inputs and layers"
+            + (f" ({said[:300]})" if said else "")
+        )
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def is_out_of_memory(error):
+    """Whether an allocation has failed; on the CPU PyTorch has no exception of its own for it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error) for words in ("can't allocate memory", "DefaultCPUAllocator"))
 
 
 def run(values, rest):

@@ -20,7 +20,7 @@ def test(flags):
         raise CaffeError("Need model weights to score: give -weights FILE")
     count = _iterations(flags)
     net = _net(flags, caffe_pb2.TEST)
-    for path in flags.weights.split(","):
+    for path in map(str.strip, flags.weights.split(",")):
         weights.copy_from(net, path)
     log.info(f"Running for {count} iterations.")
     sums, loss = [], 0.0
@@ -51,7 +51,7 @@ def measure(flags):
         raise CaffeError(f"-phase is {flags.phase!r}; give TRAIN or TEST")
     count = _iterations(flags)
     net = _net(flags, phases[flags.phase])
-    for path in filter(None, flags.weights.split(",")):
+    for path in filter(None, map(str.strip, flags.weights.split(","))):
         weights.copy_from(net, path)
     log.info("Performing Forward")
     log.info(f"Initial loss: {log.number(net.forward(keep=True))}")

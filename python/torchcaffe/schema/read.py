@@ -7,6 +7,7 @@ too large or no such message; for prototxt with line, column and the nearest nam
 import difflib
 import os
 import re
+import stat
 
 from google.protobuf import descriptor_pool, text_format
 from google.protobuf.message import DecodeError
@@ -15,7 +16,10 @@ from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2, upgrade
 
 LARGEST = 2**31 - 1
-"""Bytes; no message of protocol buffers can be larger."""
+"""Bytes of the largest message that protocol buffers allow."""
+
+HDF5 = b"\x89HDF"
+"""The first bytes of files of that kind."""
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([^.]*)')
@@ -55,9 +59,9 @@ def blob(path):
 
 def message(path, into):
     """Fill a message from a file in binary form; returns it."""
-    data = _bytes(path)
     what = type(into).__name__
-    if data.startswith(b"\x89HDF"):
+    data = contents(path, f"a binary {what}")
+    if data.startswith(HDF5):
         raise CaffeError(
             f"{path}: is an HDF5 file, expected a binary {what}; HDF5 needs the end .h5"
         )
@@ -90,28 +94,39 @@ def parse(text, into, path):
     return into
 
 
-def _bytes(path):
+def contents(path, what):
+    """The bytes of a file or pipe, of a size that a message can have.
+
+    `what`: what the file should be, for the CaffeError where that fails (`a caffemodel`).
+    """
     try:
-        size = os.path.getsize(path)
-        if os.path.isdir(path):
-            raise CaffeError(f"{path}: is a folder, expected a file")
-        if size > LARGEST:
-            raise CaffeError(f"{path}: has {size} bytes, more than a message can have ({LARGEST})")
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise CaffeError(f"{path}: is a folder, expected {what}")
+        # A device may have no end (/dev/zero), or wait for somebody.
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
+            raise CaffeError(f"{path}: is neither a file nor a pipe, expected {what}")
+        if status.st_size > LARGEST:
+            raise _too_large(path, status.st_size)
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
-        raise CaffeError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise CaffeError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise CaffeError(f"{path!r}: is no file name ({error})") from error
+        raise CaffeError(f"{path!r}: is no file name ({error})") from None
     if not data:
-        raise CaffeError(f"{path}: is empty")
+        raise CaffeError(f"{path}: is empty, expected {what}")
     if len(data) > LARGEST:
-        raise CaffeError(f"{path}: is larger than a message can be ({LARGEST} bytes)")
+        raise _too_large(path, f"more than {LARGEST}")
     return data
 
 
+def _too_large(path, size):
+    return CaffeError(f"{path}: has {size} bytes, more than a message can have ({LARGEST})")
+
+
 def _text(path):
-    data = _bytes(path)
+    data = contents(path, "prototxt (text)")
     if b"\0" in data:
         raise CaffeError(f"{path}: is a binary file, expected prototxt (text)")
     # Bytes that are no UTF-8 may stand in comments.

@@ -6,8 +6,8 @@ an old field that fits no new one and goes on, so does this (on the log), and th
 """
 
 import os
-import sys
 
+from torchcaffe.command import log
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 
@@ -344,7 +344,4 @@ def _inputs_to_layer(parameter):
 
 
 def _left_out(name, what):
-    print(
-        f"warning: layer {name}: {what} has no place in today's fields and is left out",
-        file=sys.stderr,
-    )
+    log.warning(f"layer {name}: {what} has no place in today's fields and is left out")

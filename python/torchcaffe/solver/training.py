@@ -147,7 +147,7 @@ class Solver:
         net.state.CopyFrom(merged)
         net = Net(net, self.device)
         for paths in self.param.weights:
-            for path in paths.split(","):
+            for path in map(str.strip, paths.split(",")):
                 log.info(f"Finetuning from {path}")
                 weights.copy_from(net, path)
         return net
