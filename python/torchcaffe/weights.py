@@ -157,8 +157,9 @@ def share(net, source):
         for place, (theirs, ours) in enumerate(zip(layer.params, target.params)):
             if theirs.shape != ours.shape:
                 raise CaffeError(
-                    f"layer {layer.name}, param {place}: is of shape {shape_text(theirs.shape)} in the "
-                    f"train net and {shape_text(ours.shape)} in the test net; make the layers equal"
+                    f"layer {layer.name}, param {place}: is of shape {shape_text(theirs.shape)} "
+                    f"in the train net and {shape_text(ours.shape)} in the test net; "
+                    "make the layers equal"
                 )
             if theirs is not ours:
                 ours.share_data(theirs)
@@ -220,8 +221,9 @@ def _memory(blob):
 def _mismatch(path, layer, place, source, target):
     return CaffeError(
         f"{path}: cannot copy param {place} weights from layer '{layer}'; shape mismatch.  Source "
-        f"param shape is {shape_text(source)}; target param shape is {shape_text(target)}. To learn this "
-        "layer's parameters from scratch rather than copying from a saved net, rename the layer."
+        f"param shape is {shape_text(source)}; target param shape is {shape_text(target)}. "
+        "To learn this layer's parameters from scratch rather than copying from a saved net, "
+        "rename the layer."
     )
 
 

@@ -36,6 +36,24 @@ def net_of(name="net.prototxt", phase=caffe.TEST, **named):
     return filled(caffe.Net(name, phase, **named))
 
 
+def tops_without_names():
+    """In BVLC Caffe top_names fails for this net."""
+    net = net_of("unnamed.prototxt")
+    for place, name in enumerate("xy"):
+        net.blobs[name].data[...] = place + 1
+    net.forward()
+    return {
+        "value": float(net.blobs["(automatic)"].data),
+        "order": list(net.blobs),
+        "shapes": [list(blob.shape) for blob in net.blobs.values()],
+        "outputs": net.outputs,
+        "names": list(net._blob_names),
+        "ids": [list(net._top_ids(place)) for place in range(len(net.layers))],
+        "weights": list(net.blob_loss_weights.items()),
+        "all weights": list(net._blob_loss_weights),
+    }
+
+
 def what_a_net_says():
     net = net_of()
     return {

@@ -40,6 +40,13 @@ net: "net.prototxt"  type: "Nesterov"  base_lr: 0.01  lr_policy: "fixed"  moment
 max_iter: 6  weight_decay: 0.001  snapshot_prefix: "snap"  test_iter: 1  test_interval: 1000
 test_initialization: false  solver_mode: CPU  random_seed: 1
 """,
+    "unnamed.prototxt": """
+layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 4 dim: 5 } } }
+layer { name: "y"  type: "Input"  top: "y"  input_param { shape { dim: 4 dim: 5 } } }
+layer { name: "first"  type: "EuclideanLoss"  bottom: "x"  bottom: "y" }
+layer { name: "sum"  type: "Eltwise"  bottom: "x"  bottom: "y"  top: "sum" }
+layer { name: "second"  type: "EuclideanLoss"  bottom: "x"  bottom: "sum"  loss_weight: 3 }
+""",
     "stages.prototxt": """
 layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 2 } } }
 layer { name: "a"  type: "ReLU"  bottom: "x"  top: "a"  include { stage: "a" } }

@@ -164,6 +164,23 @@ def test_the_objects_of_python_layers_are_the_nets_layers(tmp_path, monkeypatch)
     assert net.forward()["top"].tolist() == [[4.0] * 3] * 2
 
 
+def test_an_empty_python_layer_is_an_object_too(tmp_path, monkeypatch):
+    (tmp_path / "empty_layers.py").write_text("""import caffe
+class Empty(caffe.Layer):
+    def __len__(self):
+        return 0
+    def setup(self, bottom, top):
+        pass
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+    def forward(self, bottom, top):
+        pass
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    net = layer_net(tmp_path, "empty_layers.Empty", {"x": (2, 3)})
+    assert type(net.layers[-1]).__name__ == "Empty"
+
+
 # ---- Running programs
 
 

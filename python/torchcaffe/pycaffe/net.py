@@ -54,9 +54,12 @@ class Net:
 
     def _wrap(self, net):
         self._net = net
-        self.blobs = collections.OrderedDict((n, Blob(b)) for n, b in net.blobs.items())
+        self._blob_names = _names(net)
+        self._blobs = [Blob(blob) for blob in net.blobs.values()]
+        self.blobs = collections.OrderedDict(zip(self._blob_names, self._blobs))
         self.layers = [
-            getattr(layer, "instance", None) or NetLayer(layer) for layer in net.layers
+            NetLayer(layer) if (instance := getattr(layer, "instance", None)) is None else instance
+            for layer in net.layers
         ]
         self.layer_dict = collections.OrderedDict(zip(net.layer_names, self.layers))
         self.params = collections.OrderedDict(
@@ -64,24 +67,30 @@ class Net:
         )
         self.inputs, self.outputs = list(net.inputs), list(net.outputs)
         self.bottom_names = _by_layer(net, net.bottom_names)
-        self.top_names = _by_layer(net, net.top_names)
-        self.blob_loss_weights = collections.OrderedDict.fromkeys(net.blobs, 0.0)
+        shown = dict(zip(net.blobs, self._blob_names))
+        self.top_names = _by_layer(net, [[shown[top] for top in tops] for tops in net.top_names])
+        weights = dict.fromkeys(net.blobs, 0.0)
         for tops, loss_weights in zip(net.top_names, net.loss_weights):
-            self.blob_loss_weights.update(zip(tops, loss_weights))
-        self._blob_names = list(net.blobs)
-        self._blobs = list(self.blobs.values())
+            weights.update(zip(tops, loss_weights))
+        self._blob_loss_weights = list(weights.values())
+        self.blob_loss_weights = collections.OrderedDict(
+            zip(self._blob_names, self._blob_loss_weights)
+        )
         self._layer_names = list(net.layer_names)
         self._inputs = [self._blob_names.index(name) for name in self.inputs]
         self._outputs = [self._blob_names.index(name) for name in self.outputs]
-        self._blob_loss_weights = list(self.blob_loss_weights.values())
         self._callbacks = {"forward": ([], []), "backward": ([], [])}
         return self
 
     def _bottom_ids(self, place):
-        return [self._blob_names.index(name) for name in self._net.bottom_names[place]]
+        return self._ids(self._net.bottom_names[place])
 
     def _top_ids(self, place):
-        return [self._blob_names.index(name) for name in self._net.top_names[place]]
+        return self._ids(self._net.top_names[place])
+
+    def _ids(self, names):
+        blobs = list(self._net.blobs)
+        return [blobs.index(name) for name in names]
 
     def _place(self, layer):
         if layer not in self._layer_names:
@@ -276,6 +285,17 @@ class Net:
         """Set the gradients of all parameters to zero."""
         upload()
         self._net.clear_diffs()
+
+
+def _names(net):
+    """The blobs' names; those that no prototxt names have one for all, as in BVLC Caffe.
+
+    There `top_names` and `outputs` then tell other blobs' names, or fail; here they are right.
+    """
+    automatic = set()
+    for layer, tops in zip(net.layers, net.top_names):
+        automatic.update(tops[len(layer.parameter.top) :])
+    return ["(automatic)" if name in automatic else name for name in net.blobs]
 
 
 def _by_layer(net, names):
