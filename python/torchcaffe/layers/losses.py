@@ -285,7 +285,8 @@ class SigmoidCrossEntropyLoss(Loss, Layer):
         divisor = normalizer(
             self.normalization(_MODES.BATCH_SIZE), len(x), math.prod(x.shape[1:]), counted
         )
-        losses = torch.nn.functional.binary_cross_entropy_with_logits(x, targets, reduction="none")
+        # Not log1p: BVLC rounds what is far below the losses' unit to 0.
+        losses = x.clamp(min=0) - x * targets + torch.log(1 + torch.exp(-x.abs()))
         if counted is not None:
             losses.mul_(counted)
         if keep:

@@ -2,6 +2,7 @@
 
 import torch
 
+from torchcaffe.blob import by
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
 from torchcaffe.schema import caffe_pb2
 
@@ -213,8 +214,8 @@ class BroadcastLayer(Layer):
         part = tuple(shape[self.axis : self.axis + len(small)])
         self.check(
             small == part,
-            f"its {'second bottom' if len(shapes) > 1 else 'blob'} is {_by(small)}, but its bottom "
-            f"{_by(shape)} has {_by(part) or 'nothing'} from axis {self.axis} on; make them equal",
+            f"its {'second bottom' if len(shapes) > 1 else 'blob'} is {by(small)}, but its bottom "
+            f"{by(shape)} has {by(part) or 'nothing'} from axis {self.axis} on; make them equal",
         )
         self._small = small
         return [shape]
@@ -324,7 +325,3 @@ class Bias(BroadcastLayer):
 
 def _constant(value):
     return caffe_pb2.FillerParameter(type="constant", value=value)
-
-
-def _by(sizes):
-    return "x".join(map(str, sizes))
