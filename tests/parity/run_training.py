@@ -1,9 +1,10 @@
 """Trains nets in whatever Caffe runs it: `PYTHON run_training.py JOBS.json`.
 
-A pycaffe script for Python 3.9 and numpy 1.19, run unchanged by both engines. Each job has `solver`,
-`weights` (a .caffemodel to start from, made where there is none), `iterations`, and `result`, the
-.npz that gets every output of the training net after each iteration and at the end the scores of
-each test net and the parameters.
+A pycaffe script for Python 3.9 and numpy 1.19, run unchanged by both engines. Each job has
+`solver`, `weights` (a .caffemodel to start from, made where there is none), `iterations`,
+`test_iterations`, and `result`, the .npz that gets every output of the training net after each
+iteration and at the end the scores of each test net and the parameters. With `perturbed_by`, a
+seed, every weight first moves to one of the two float32 next to it.
 """
 
 import json
@@ -14,12 +15,24 @@ import caffe
 import numpy as np
 
 
+def perturb(net, seed):
+    random = np.random.RandomState(seed)
+    for blobs in net.params.values():
+        for blob in blobs:
+            towards = np.where(random.rand(*blob.data.shape) < 0.5, -np.inf, np.inf)
+            moved = np.nextafter(blob.data, towards.astype(np.float32))
+            # A zero stays: the numbers next to it are denormal.
+            blob.data[...] = np.where(blob.data == 0, 0, moved)
+
+
 def train(job):
     solver = caffe.get_solver(job["solver"])
     if os.path.exists(job["weights"]):
         solver.net.copy_from(job["weights"])
     else:
         solver.net.save(job["weights"])
+    if "perturbed_by" in job:
+        perturb(solver.net, job["perturbed_by"])
     curves = {name: [] for name in solver.net.outputs if solver.net.blobs[name].data.size == 1}
     for _ in range(job["iterations"]):
         solver.step(1)
@@ -28,11 +41,12 @@ def train(job):
     results = {"curve " + name: np.array(values) for name, values in curves.items()}
     for net in solver.test_nets:
         net.share_with(solver.net)
-        scores = [net.forward() for _ in range(job["test_iterations"])]
-        for name in scores[0]:
-            if scores[0][name].size == 1:
-                values = [float(score[name]) for score in scores]
-                results["test " + name] = np.array(values)
+        scores = {name: [] for name in net.outputs if net.blobs[name].data.size == 1}
+        for _ in range(job["test_iterations"]):
+            net.forward()
+            for name, values in scores.items():
+                values.append(float(net.blobs[name].data))
+        results.update({"test " + name: np.array(values) for name, values in scores.items()})
     for layer, blobs in solver.net.params.items():
         for place, blob in enumerate(blobs):
             results["param {} {}".format(layer, place)] = blob.data.copy()
