@@ -195,8 +195,9 @@ def test_losses_agree(results, net):
             if perturbed:
                 said += f", BVLC Caffe's spread {own[count - 1]:.1e}"
             said += f" (by {tolerance:g})" if within else f" (by {SPREADS} spreads)"
-            allowed = np.maximum(SPREADS * own[part], tolerance)
-            good = good and (difference[part] <= allowed).all()
+            # Not iteration by iteration: it is chance when the first such window comes.
+            allowed = max(SPREADS * own[count - 1], tolerance)
+            good = good and difference[part].max() <= allowed
         print(said)
         if not good:
             wrong.append(said)
@@ -223,4 +224,6 @@ def test_scores_of_the_test_net_agree(results, net):
         difference = abs(ours[name].mean() - theirs[name].mean())
         own = abs(perturbed[0][name].mean() - theirs[name].mean()) if perturbed else 0
         print(f"{net} {name}: {theirs[name].mean():.4g}, {difference:.1e} off, spread {own:.1e}")
-        assert difference <= max(0.01 * abs(theirs[name].mean()), SPREADS * own), name
+        one_image = 1 / RECORDS if perturbed and "accuracy" in name else 0
+        allowed = max(0.01 * abs(theirs[name].mean()), SPREADS * own, 1.01 * one_image)
+        assert difference <= allowed, name
