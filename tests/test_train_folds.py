@@ -259,14 +259,20 @@ def test_weights_of_which_nothing_matches_are_an_error(index, nets, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_no_number_ends_the_training(index, tmp_path):
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("bvlc", r"the loss is (-?nan|inf) at iteration \d+ \(log: .*caffe.log\)"),
+        ("torch", r"the loss is (-?nan|inf) in iteration \d+; it began in .* \(log: .*caffe.log\)"),
+    ],
+)
+def test_a_loss_that_is_no_number_ends_the_training(index, tmp_path, name, told):
     def explode(name, text):
         return prototxt.set_value(text, "base_lr", "1e30") if "solver_" in name else text
 
     nets = tiny.write_prototxt(tmp_path / "prototxt", "cnn", edit=explode)
-    expected = r"the loss is (-?nan|inf) at iteration \d+ \(log: .*caffe.log\)"
-    with pytest.raises(InputError, match=expected):
-        tiny.train(tmp_path / "run", index, "cnn", nets, max_iter=100)
+    with pytest.raises(InputError, match=told):
+        tiny.train(tmp_path / "run", index, "cnn", nets, max_iter=100, engine=name)
     assert not runs.load(tmp_path / "run").is_finished(0)
 
 
