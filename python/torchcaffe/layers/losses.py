@@ -299,7 +299,7 @@ class SigmoidCrossEntropyLoss(Loss, Layer):
             return [None, None]
         x, targets, counted, divisor = self._kept
         scale = top_diffs[0] / divisor
-        diff = torch.sigmoid(x).sub_(targets)
+        diff = torch.tanh(x * 0.5).mul_(0.5).add_(0.5).sub_(targets)  # rounds as BVLC's sigmoid
         return [diff.mul_(scale if counted is None else counted * scale), None]
 
 
