@@ -2,8 +2,8 @@
 
 PyTorch's are used but for one case: on the CPU, images of one channel (the first convolution on
 gray faces, the last deconvolution back to them). There oneDNN reaches a twentieth of the
-processor's rate, and a matrix product over the k*k shifted images is three to eight times faster
-(bench/results.md).
+processor's rate, and a matrix product over the k*k shifted images is two to eight times faster
+(two cores, 64 images of 64 x 64, 32 channels, 5 x 5).
 """
 
 import threading

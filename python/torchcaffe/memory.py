@@ -1,8 +1,8 @@
 """Memory that is fast to get: blobs of tens of megabytes come and go with every iteration.
 
 The system hands out such blocks page by page, each zeroed on first touch, and takes them back when
-they are freed. With GCNet S1R1 that costs about as much time as the arithmetic that is not
-convolution (docs/torchcaffe.md). Two remedies: `keep_freed_blocks` for all of PyTorch, and for the
+they are freed; twenty tensors of 32 MB, made and filled, took seven times as long as in memory that
+was kept. Two remedies: `keep_freed_blocks` for all of PyTorch, and for the
 largest tensors of a step, whose shapes rarely change, a Buffers that gives the same memory again.
 """
 
