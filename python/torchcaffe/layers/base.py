@@ -124,6 +124,15 @@ class Layer:
             self.fail(f"axis {axis} is out of range for a bottom of {axes} axes")
         return axis % axes
 
+    def no_gradient(self, propagate_down):
+        """What `backward` of a layer without a gradient returns; fails where one is wanted."""
+        self.check(
+            not propagate_down[0],
+            "has no gradient, but parameters below it learn from a loss above it; give "
+            "propagate_down: false here, or lr_mult: 0 to those parameters",
+        )
+        return [None]
+
     def fail(self, message):
         """Raise a CaffeError that names this layer."""
         raise CaffeError(f"layer {self.name} ({self.parameter.type}): {message}")

@@ -179,9 +179,4 @@ class ArgMax(Layer):
         return [top.reshape(self.top_blobs[0].shape)]
 
     def backward(self, top_diffs, propagate_down):
-        self.check(
-            not propagate_down[0],
-            "has no gradient, but parameters below it learn from a loss above it; give "
-            "propagate_down: false here, or lr_mult: 0 to those parameters",
-        )
-        return [None]
+        return self.no_gradient(propagate_down)

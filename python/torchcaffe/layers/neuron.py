@@ -220,12 +220,7 @@ class Threshold(NeuronLayer):
         return [(bottoms[0] > self.parameter.threshold_param.threshold).to(bottoms[0].dtype)]
 
     def backward(self, top_diffs, propagate_down):
-        self.check(
-            not propagate_down[0],
-            "has no gradient, but parameters below it learn from a loss above it; give "
-            "propagate_down: false here, or lr_mult: 0 to those parameters",
-        )
-        return [None]
+        return self.no_gradient(propagate_down)
 
 
 def _log_of_base(layer, base):
