@@ -3,10 +3,11 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 SHELL := /bin/sh
 
-.PHONY: help setup caffe demo test bench
+.PHONY: help setup caffe demo test fuzz bench
 help:
 	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
 	@echo "make test    all tests, against BVLC Caffe itself"
+	@echo "make fuzz    the random tests with new seeds, until one fails or Ctrl-C"
 	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
 	@echo "make setup   the Python environment alone, in .venv"
 	@echo "make bench   measure the synthetic faces, and the engines into bench/results.md"
@@ -34,6 +35,12 @@ demo: setup
 
 test: setup caffe
 	$(PYTHON) -m pytest
+
+RANDOM_TESTS := $(addprefix tests/parity/test_,schema.py layers.py net.py data.py python_layers.py dropout.py snapshots.py) \
+  $(addprefix tests/test_,in_caffe.py fusion.py align.py augment.py protocol.py lmdb.py)
+fuzz: setup caffe
+	while seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') && echo "TEST_SEED=$$seed" && \
+	  TEST_SEED=$$seed $(PYTHON) -m pytest -q $(RANDOM_TESTS); do :; done
 
 bench: setup caffe
 	@$(PYTHON) -m pip install --quiet --editable '.[test,bench]'

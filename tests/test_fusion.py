@@ -13,7 +13,7 @@ from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2
 from torchcaffe.step import LayerStep
 
-SEED = int(os.environ.get("PARITY_SEED") or int.from_bytes(os.urandom(4), "little"))
+SEED = int(os.environ["TEST_SEED"])
 
 NET = """
 force_backward: true

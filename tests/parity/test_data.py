@@ -1,6 +1,6 @@
 """The data layers: equal to BVLC Caffe where nothing is random, and what random ones draw.
 
-PARITY_SEED=n repeats a run's seed, which is printed with a failure.
+TEST_SEED=n repeats a run's seed, which is printed with a failure.
 """
 
 import gc

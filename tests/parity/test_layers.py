@@ -1,6 +1,6 @@
 """Every layer type, forward and backward, in torchcaffe and in BVLC Caffe.
 
-The seed is printed with a failure; PARITY_SEED=n repeats it. PARITY_TYPES=ReLU,LRN runs only these.
+The seed is printed with a failure; TEST_SEED=n repeats it. PARITY_TYPES=ReLU,LRN runs only these.
 """
 
 import json
@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 import parity.cases  # noqa: F401 registers the cases
 from parity.case import CASES, Chance
 
-SEED = int(os.environ.get("PARITY_SEED") or int.from_bytes(os.urandom(4), "little"))
+SEED = int(os.environ["TEST_SEED"])
 TYPES = [name for name in os.environ.get("PARITY_TYPES", "").split(",") if name] or sorted(CASES)
 TOLERANCE = 1e-4
 """Of the largest magnitude of the blob."""

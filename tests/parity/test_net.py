@@ -1,7 +1,7 @@
 """The rules of whole nets, in torchcaffe and in BVLC Caffe: splits, which gradients there are,
 shared parameters, rules of state, work in place, other shapes after building, and all names.
 
-The seed of the numbers is printed with a failure; PARITY_SEED=n repeats it.
+The seed of the numbers is printed with a failure; TEST_SEED=n repeats it.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from google.protobuf import text_format
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2
 
-SEED = int(os.environ.get("PARITY_SEED") or int.from_bytes(os.urandom(4), "little")) % 2**31
+SEED = int(os.environ["TEST_SEED"]) % 2**31
 TOLERANCE = 1e-4
 """Of the largest magnitude of the blob."""
 

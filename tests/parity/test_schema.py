@@ -13,7 +13,7 @@ from grpc_tools import protoc
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2, read, upgrade
 
-SEED = int(os.environ.get("PARITY_SEED") or int.from_bytes(os.urandom(4), "little"))
+SEED = int(os.environ["TEST_SEED"])
 SCHEMA = REPOSITORY / "python" / "torchcaffe" / "schema"
 V1_TYPES = caffe_pb2.V1LayerParameter.LayerType.keys()
 

@@ -21,8 +21,7 @@ def net(parameter):
     """
     if any(layer.HasField("layer") for layer in parameter.layers):
         _from_v0(parameter)
-    for layer in parameter.layers:
-        _move_transform(layer)
+    _move_transforms(parameter.layers)
     if parameter.layers:
         _from_v1(parameter)
     if parameter.input:
@@ -265,16 +264,28 @@ def v1_type(value):
     return _V1_TYPES.get(name, "".join(word.capitalize() for word in name.split("_")))
 
 
-def _move_transform(layer):
-    """Scale, mean_file, crop_size and mirror of data layers, once fields of their own."""
-    name = f"{caffe_pb2.V1LayerParameter.LayerType.Name(layer.type)}_param".lower()
-    if name not in ("data_param", "image_data_param", "window_data_param"):
+def _move_transforms(layers):
+    """Scale, mean_file, crop_size and mirror of data layers, once fields of their own.
+
+    As in BVLC Caffe, a net with one such field gets both messages, if need be empty ones, in each
+    of its data layers.
+    """
+    names = (f"{caffe_pb2.V1LayerParameter.LayerType.Name(layer.type)}_param" for layer in layers)
+    data = [
+        (layer, getattr(layer, name.lower()))
+        for layer, name in zip(layers, names, strict=True)
+        if name in ("DATA_param", "IMAGE_DATA_param", "WINDOW_DATA_param")
+    ]
+    moved = ("scale", "mean_file", "crop_size", "mirror")
+    if not any(given.HasField(field) for _, given in data for field in moved):
         return
-    given = getattr(layer, name)
-    for field in ("scale", "mean_file", "crop_size", "mirror"):
-        if given.HasField(field):
-            setattr(layer.transform_param, field, getattr(given, field))
-            given.ClearField(field)
+    for layer, given in data:
+        layer.transform_param.SetInParent()
+        given.SetInParent()
+        for field in moved:
+            if given.HasField(field):
+                setattr(layer.transform_param, field, getattr(given, field))
+                given.ClearField(field)
 
 
 def _from_v1(parameter):
