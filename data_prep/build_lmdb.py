@@ -11,7 +11,7 @@ In the output folder:
 `fold.json`    what it was made from ("inputs"), its classes, subjects and counts
 =============  ===================================================================================
 
-Which faces become samples: every image whose label is one of the classes. So with 6 or 7 classes
+Which faces become samples: every image whose label is one of the classes. So with "6" or "7" classes
 neutral images only serve as references. The folds are drawn over all subjects of the index, so they
 are the same for every number of classes.
 
@@ -329,7 +329,7 @@ def add_arguments(parser):
     which.add_argument(
         "--test-only", action="store_true", help="no training: every image goes into test/"
     )
-    parser.add_argument("--classes", type=int, choices=sorted(CLASSES), required=True)
+    parser.add_argument("--classes", choices=CLASSES, required=True)
     parser.add_argument(
         "--copies",
         type=at_least(0),

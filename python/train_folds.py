@@ -26,7 +26,7 @@ def main():
     parser.add_argument("--index", required=True, help="index.csv of aligned faces")
     parser.add_argument("--net", required=True, choices=runs.NETS)
     parser.add_argument("--folds", default="0-9", help="as 0-9 or 0,3 (default %(default)s)")
-    parser.add_argument("--classes", type=int, choices=sorted(CLASSES), default=7)
+    parser.add_argument("--classes", choices=CLASSES, default="7")
     parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
     parser.add_argument("--batch", type=int, help="pairs in a batch (default: the net's, 64)")
     parser.add_argument("--run", help="run folder (default runs/DATABASE-NET-CLASSES)")

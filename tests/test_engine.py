@@ -10,6 +10,7 @@ import pytest
 from gcnet import engine, prototxt, runs
 from gcnet.caffe_log import CaffeLog, failure
 from gcnet.errors import InputError
+from gcnet.protocol import CLASSES
 
 NET = """# a net
 name: "tiny"  # its name
@@ -178,8 +179,8 @@ def test_text_that_is_no_prototxt_is_told_with_its_line():
 
 
 @pytest.mark.parametrize("net", runs.NETS)
-@pytest.mark.parametrize("classes, shift", [(6, "-5"), (7, "-6"), (8, "-6")])
-def test_every_net_renders_for_every_number_of_classes(net, classes, shift, tmp_path):
+@pytest.mark.parametrize("classes, shift", [("6", "-5"), ("6+neutral", "-5"), ("7", "-6"), ("8", "-6")])
+def test_every_net_renders_for_every_set_of_classes(net, classes, shift, tmp_path):
     (tmp_path / "index.csv").write_text("image\n")
     settings = runs.settings(
         net, classes, 1000, 32, tmp_path / "index.csv", 0, 5, "bvlc", [], runs.PROTOTXT
@@ -188,7 +189,7 @@ def test_every_net_renders_for_every_number_of_classes(net, classes, shift, tmp_
     texts = runs.render(run, 3, test_samples=65)
     for name in ("net", "deploy"):
         path = "inner_product_param.num_output"
-        assert prototxt.values(texts[name], path, "classifier/fc2") == [str(classes)]
+        assert prototxt.values(texts[name], path, "classifier/fc2") == [str(len(CLASSES[classes]))]
     if net != "cnn":
         assert prototxt.values(texts["net"], "power_param.shift", "is_neutral") == [shift]
     sources = prototxt.values(texts["net"], "data_param.source", "data")

@@ -135,7 +135,7 @@ def test_fold_of_the_paper(tmp_path, index_path, capsys):
     assert set(description["test"]["subjects"]) == set(test_subjects)
     assert set(description["train"]["subjects"]) == set(SUBJECTS) - set(test_subjects)
 
-    names = CLASSES[7]
+    names = CLASSES["7"]
     for part, samples in (("train", 18 * 7), ("test", 2 * 7)):
         rows = build_lmdb.read_records(out, part)
         pairs, labels = read_pairs(out / part)
@@ -174,16 +174,16 @@ def test_training_pairs_are_shuffled_and_test_pairs_not(tmp_path, index_path):
     assert first == second
 
 
-@pytest.mark.parametrize(("classes", "each"), [("6", 12), ("7", 14), ("8", 28)])
+@pytest.mark.parametrize(("classes", "each"), [("6", 12), ("6+neutral", 24), ("7", 14), ("8", 28)])
 def test_classes(tmp_path, index_path, classes, each):
     out = tmp_path / "lmdb"
     assert build(index_path, out, "--fold", "0", "--classes", classes, "--copies", "0") == 0
     _, labels = read_pairs(out / "test")
     assert len(labels) == each
-    assert set(labels) == set(range(int(classes)))
+    assert set(labels) == set(range(len(CLASSES[classes])))
     rows = build_lmdb.read_records(out, "test")
     assert {row["label"]: int(row["class_id"]) for row in rows} == {
-        name: number for number, name in enumerate(CLASSES[int(classes)])
+        name: number for number, name in enumerate(CLASSES[classes])
     }
     # A neutral face is compared with itself: it is the reference of its sequence.
     assert all(r["image"] == r["reference"] for r in rows if r["label"] == "neutral")

@@ -41,7 +41,8 @@ def test_fewer_subjects_than_folds_is_an_error():
 
 
 def test_class_ids():
-    assert CLASSES[7] == EXPRESSIONS == tuple(sorted(EXPRESSIONS))
-    assert CLASSES[8] == (*EXPRESSIONS, "neutral")
-    assert len(CLASSES[6]) == 6
-    assert not {"contempt", "neutral"} & set(CLASSES[6])
+    assert CLASSES["7"] == EXPRESSIONS == tuple(sorted(EXPRESSIONS))
+    assert CLASSES["8"] == (*EXPRESSIONS, "neutral")
+    assert len(CLASSES["6"]) == 6
+    assert not {"contempt", "neutral"} & set(CLASSES["6"])
+    assert CLASSES["6+neutral"] == (*CLASSES["6"], "neutral")

@@ -200,7 +200,7 @@ def test_weights_are_taken_by_name_and_checked(unbroken, index, nets, tmp_path, 
     assert warm[0] < 0.9 * losses(unbroken)[0]
 
     with pytest.raises(InputError, match="layer classifier/fc2 is 7x16 .* expected 8x16"):
-        tiny.train(tmp_path / "eight", index, "cnn", nets, classes=8, weights=[model])
+        tiny.train(tmp_path / "eight", index, "cnn", nets, classes="8", weights=[model])
     empty = tmp_path / "empty.caffemodel"
     empty.touch()
     with pytest.raises(InputError, match=r"empty.caffemodel: is empty \(0 bytes\)"):
@@ -211,8 +211,8 @@ def test_weights_are_taken_by_name_and_checked(unbroken, index, nets, tmp_path, 
 @pytest.mark.parametrize(
     "classes, part, told",
     [
-        (8, 1, r"layer classifier/fc2 is 7x16 \+ 7, expected 8x16 \+ 8; it is a caffemodel of .*"),
-        (7, 0.5, "truncated or no NetParameter file; train or copy it again"),
+        ("8", 1, r"layer classifier/fc2 is 7x16 \+ 7, expected 8x16 \+ 8; it is a caffemodel of .*"),
+        ("7", 0.5, "truncated or no NetParameter file; train or copy it again"),
     ],
 )
 def test_the_command_tells_wrong_weights_in_one_line(
@@ -223,7 +223,7 @@ def test_the_command_tells_wrong_weights_in_one_line(
     model.write_bytes(content[: int(part * len(content))])
     done = subprocess.run(
         [sys.executable, engine.ROOT / "python" / "train_folds.py", "--index", index, "--net", "cnn",
-         "--folds", "0", "--classes", str(classes), "--copies", "0", "--max-iter", "1",
+         "--folds", "0", "--classes", classes, "--copies", "0", "--max-iter", "1",
          "--prototxt", nets, "--weights", model, "--run", tmp_path / "run"],
         capture_output=True, text=True,
     )  # fmt: skip

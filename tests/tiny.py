@@ -51,7 +51,7 @@ def write_prototxt(folder, *nets, batch=7, edit=lambda name, text: text):
 def train(folder, index, net, prototxt, **changes):
     """Train fold 0 with small settings; returns the Run."""
     settings = {
-        "net": net, "index": index, "classes": 7, "folds": [0], "max_iter": 2, "batch": None,
+        "net": net, "index": index, "classes": "7", "folds": [0], "max_iter": 2, "batch": None,
         "engine": None, "weights": [], "copies": 0, "seed": 1, "prototxt": prototxt, "command": "train_folds.py",
     }  # fmt: skip
     return training.train(folder, **{**settings, **changes})

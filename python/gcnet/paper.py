@@ -4,8 +4,8 @@ They were measured on the real databases, so beside a result of this project the
 labelled as the paper's.
 """
 
-#: Number of classes -> the databases that the paper evaluates with them.
-DATABASES = {7: ("CK+ 7",), 8: ("CK+ 8",), 6: ("MMI", "Oulu-CASIA")}
+#: Set of classes -> the databases that the paper evaluates with them in ten folds.
+DATABASES = {"7": ("CK+ 7",), "8": ("CK+ 8",), "6": ("MMI", "Oulu-CASIA"), "6+neutral": ()}
 
 #: Database -> {net or another method: accuracy}. The paper has no row for the metric-learning CNN.
 #: DE-GAN's and IDFERM's rows are from their own papers.
@@ -38,5 +38,5 @@ ACCURACY = {
 
 
 def accuracies(net, classes):
-    """{database: the paper's accuracy in percent, or None} for a net and a number of classes."""
+    """{database: the paper's accuracy in percent, or None} for a net and a set of classes."""
     return {database: ACCURACY[database].get(net) for database in DATABASES[classes]}

@@ -14,16 +14,20 @@ NEUTRAL = "neutral"
 CONTEMPT = "contempt"
 EXPRESSIONS = ("anger", CONTEMPT, "disgust", "fear", "happiness", "sadness", "surprise")
 
-#: Number of classes -> class names by class id. 6 are those of MMI and Oulu-CASIA, which have no
-#: contempt; 7 and 8 (with neutral) are CK+'s, Tables II and III.
+_WITHOUT_CONTEMPT = tuple(name for name in EXPRESSIONS if name != CONTEMPT)
+
+#: Name of a set of classes -> class names by class id. "6" are those of MMI and Oulu-CASIA, which
+#: have no contempt; "7" and "8" (with neutral) are CK+'s, Tables II and III; "6+neutral" are the
+#: seven of RAF-DB, FER2013 and SFEW, Table VI.
 CLASSES = {
-    6: tuple(name for name in EXPRESSIONS if name != CONTEMPT),
-    7: EXPRESSIONS,
-    8: EXPRESSIONS + (NEUTRAL,),
+    "6": _WITHOUT_CONTEMPT,
+    "6+neutral": (*_WITHOUT_CONTEMPT, NEUTRAL),
+    "7": EXPRESSIONS,
+    "8": (*EXPRESSIONS, NEUTRAL),
 }
 
 #: Every label that an index may give to an image.
-LABELS = CLASSES[8]
+LABELS = CLASSES["8"]
 
 FOLDS = 10
 

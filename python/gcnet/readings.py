@@ -102,25 +102,25 @@ class Experiment:
 
     label: str
     net: str
-    classes: int
+    classes: str
     iterations: int
     change: Callable
 
 
 EXPERIMENTS = {
-    "chosen": Experiment("as chosen", "s1r1", 7, 150, unchanged),
-    "letter": Experiment("to the letter", "s1r1", 7, 50, to_the_letter),
-    "sum": Experiment("sum over pixels", "s1r1", 7, 60, sum_over_pixels),
-    "mean": Experiment("mean over pixels", "s1r1", 7, 100, mean_over_pixels),
-    "default-start": Experiment("ReLU, Scale starts at 1, 0", "s1r1", 7, 60, default_start),
-    "no-relu": Experiment("no ReLU, Scale starts at 1, 0", "s1r1", 7, 60, no_last_relu),
-    "long-average": Experiment("averages of about 1000", "s1r1", 7, 100, long_average),
-    "unit": Experiment("unit-length features (chosen)", "s1r0", 8, 80, unchanged),
-    "raw": Experiment("raw features", "s1r0", 8, 80, raw_features),
-    "scaled": Experiment("delta times sqrt(6144) (chosen)", "mlcnn", 7, 200, unchanged),
-    "plain": Experiment("delta itself", "mlcnn", 7, 200, plain_delta),
-    "stock": Experiment("gamma 0.0001, power 0.75 (chosen)", "cnn", 7, 300, unchanged),
-    "gamma": Experiment("gamma 0.75, power 0.75", "cnn", 7, 300, literal_gamma),
+    "chosen": Experiment("as chosen", "s1r1", "7", 150, unchanged),
+    "letter": Experiment("to the letter", "s1r1", "7", 50, to_the_letter),
+    "sum": Experiment("sum over pixels", "s1r1", "7", 60, sum_over_pixels),
+    "mean": Experiment("mean over pixels", "s1r1", "7", 100, mean_over_pixels),
+    "default-start": Experiment("ReLU, Scale starts at 1, 0", "s1r1", "7", 60, default_start),
+    "no-relu": Experiment("no ReLU, Scale starts at 1, 0", "s1r1", "7", 60, no_last_relu),
+    "long-average": Experiment("averages of about 1000", "s1r1", "7", 100, long_average),
+    "unit": Experiment("unit-length features (chosen)", "s1r0", "8", 80, unchanged),
+    "raw": Experiment("raw features", "s1r0", "8", 80, raw_features),
+    "scaled": Experiment("delta times sqrt(6144) (chosen)", "mlcnn", "7", 200, unchanged),
+    "plain": Experiment("delta itself", "mlcnn", "7", 200, plain_delta),
+    "stock": Experiment("gamma 0.0001, power 0.75 (chosen)", "cnn", "7", 300, unchanged),
+    "gamma": Experiment("gamma 0.75, power 0.75", "cnn", "7", 300, literal_gamma),
 }
 
 CLASSIFICATION = ("classification loss", "train", "loss_classification")

@@ -85,7 +85,7 @@ class Settings:
     """
 
     net: str
-    classes: int
+    classes: str
     max_iter: int
     batch: int
     index: str
@@ -367,7 +367,7 @@ def render(run, fold, test_samples):
 
 def _with_classes(run, text):
     path = "inner_product_param.num_output"
-    return prototxt.set_value(text, path, run.settings.classes, "classifier/fc2")
+    return prototxt.set_value(text, path, len(run.class_names), "classifier/fc2")
 
 
 def _rendered_net(run, fold, net):
