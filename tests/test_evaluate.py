@@ -80,10 +80,10 @@ def test_a_class_without_test_images_has_no_recall_and_one_fold_no_deviation():
 
 
 def test_the_papers_number_is_that_of_the_cell():
-    assert paper.accuracies("s1r1", 7) == {"CK+ 7": 97.93}
-    assert paper.accuracies("s1r1", 8) == {"CK+ 8": 97.28}
-    assert paper.accuracies("cnn", 6) == {"MMI": 77.68, "Oulu-CASIA": 83.96}
-    assert paper.accuracies("mlcnn", 7) == {"CK+ 7": None}
+    assert paper.accuracies("s1r1", "7") == {"CK+ 7": 97.93}
+    assert paper.accuracies("s1r1", "8") == {"CK+ 8": 97.28}
+    assert paper.accuracies("cnn", "6") == {"MMI": 77.68, "Oulu-CASIA": 83.96}
+    assert paper.accuracies("mlcnn", "7") == {"CK+ 7": None}
 
 
 @pytest.fixture(scope="module")

@@ -174,7 +174,7 @@ def test_training_pairs_are_shuffled_and_test_pairs_not(tmp_path, index_path):
     assert first == second
 
 
-@pytest.mark.parametrize(("classes", "each"), [("6", 12), ("6+neutral", 24), ("7", 14), ("8", 28)])
+@pytest.mark.parametrize(("classes", "each"), [("6", 12), ("6+neutral", 26), ("7", 14), ("8", 28)])
 def test_classes(tmp_path, index_path, classes, each):
     out = tmp_path / "lmdb"
     assert build(index_path, out, "--fold", "0", "--classes", classes, "--copies", "0") == 0
