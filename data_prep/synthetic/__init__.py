@@ -1,33 +1,82 @@
-"""Synthetic face databases, written in the layouts of the real ones."""
+"""Synthetic face databases, written in the layouts of the real ones.
 
-from data_prep.synthetic.ckplus import write_ckplus
+A layout is a module here, named as the database is in data_prep.databases, with
+
+* a docstring: the files that it writes;
+* `add_arguments(parser)`: its options beside those of all layouts;
+* `write(root, camera, full, untidy, workers, **its options)`: writes the database into the new
+  folder `root` as data_prep.synthetic.writing.Camera draws it, and returns the number of images.
+"""
+
+import argparse
+import importlib
+
+from data_prep import databases
+from data_prep.arguments import at_least, size
+
+LAYOUTS = databases.NAMES
+
+
+def load(layout):
+    """The module that writes a layout."""
+    return importlib.import_module(f"{__name__}.{layout}")
 
 
 def add_arguments(parser):
     """Add the arguments of `python -m data_prep synthesize` to an argparse parser."""
-    parser.add_argument("layout", choices=["ckplus"], help="database whose layout to write")
-    parser.add_argument("out", help="folder to write, new or empty")
-    parser.add_argument("--subjects", type=int, default=20, metavar="N",
-                        help="people (default: %(default)s)")
-    parser.add_argument("--sequences", type=int, default=4, metavar="N",
-                        help="sequences per subject (default: %(default)s)")
-    parser.add_argument("--frames", type=int, default=11, metavar="N",
-                        help="mean images per sequence, neutral to apex (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
-                        help="same seed, same bytes (default: %(default)s)")
-    parser.add_argument("--landmarks", action="store_true",
-                        help="also write the 68 landmarks of each image")
-    parser.add_argument("--studio", action="store_true",
-                        help="even light, frontal heads, strong expressions: easier to learn")
-    parser.add_argument("--colour", action="store_true", help="BGR instead of gray images")
-    parser.add_argument("--workers", type=int, default=None, metavar="N",
-                        help="processes (default: one per core)")
+    commands = parser.add_subparsers(metavar="LAYOUT", required=True)
+    for name in LAYOUTS:
+        layout = load(name)
+        command = commands.add_parser(
+            name,
+            help=layout.__doc__.splitlines()[0],
+            description=layout.__doc__,
+            epilog=f"example:\n  python -m data_prep synthesize {name} data/synthetic/{name}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("out", help="folder to write, new or empty")
+        layout.add_arguments(command)
+        command.add_argument(
+            "--full", action="store_true", help="the real database's own numbers of everything"
+        )
+        command.add_argument(
+            "--untidy", action="store_true", help="with the litter that real copies gather"
+        )
+        command.add_argument(
+            "--people", type=at_least(1), metavar="N",
+            help="draw only N different people; the next ones look like them",
+        )  # fmt: skip
+        command.add_argument(
+            "--size", type=size, default=layout.SIZE, metavar="WxH",
+            help="pixels of an image (%dx%d)" % layout.SIZE,
+        )  # fmt: skip
+        command.add_argument(
+            "--studio", action="store_true",
+            help="even light, frontal heads, strong expressions: easier to learn",
+        )  # fmt: skip
+        command.add_argument(
+            "--seed", type=at_least(0), default=0, metavar="N",
+            help="same seed, same bytes (%(default)s)",
+        )  # fmt: skip
+        command.add_argument(
+            "--workers", type=at_least(1), metavar="N", help="processes (default: one per core)"
+        )
+        command.set_defaults(layout=name)
 
 
 def run(arguments):
     """Write the database that parsed `arguments` of `add_arguments` describe. Raises InputError."""
-    images = write_ckplus(
-        arguments.out, subjects=arguments.subjects, sequences_per_subject=arguments.sequences,
-        frames=arguments.frames, seed=arguments.seed, landmarks=arguments.landmarks,
-        colour=arguments.colour, studio=arguments.studio, workers=arguments.workers)
-    print(f"{images} images of {arguments.subjects} subjects written to {arguments.out}")
+    from data_prep.synthetic.writing import Camera
+
+    options = dict(vars(arguments))
+    out, layout = options.pop("out"), load(options.pop("layout"))
+    camera = Camera(
+        size=options.pop("size"),
+        colour=layout.COLOUR,
+        studio=options.pop("studio"),
+        seed=options.pop("seed"),
+        people=options.pop("people"),
+    )
+    del options["run"]
+    images = layout.write(out, camera, **options)
+    print(f"{out}: written, {images} images")

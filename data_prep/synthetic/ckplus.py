@@ -1,4 +1,4 @@
-"""Writes a synthetic face database in the layout of CK+ (the Extended Cohn-Kanade database).
+"""A synthetic face database in the layout of CK+ (the Extended Cohn-Kanade database).
 
     ROOT/cohn-kanade-images/S005/001/S005_001_00000001.png   neutral ... apex, 8-digit frames
     ROOT/Emotion/S005/001/S005_001_00000011_emotion.txt      "   3.0000000e+00", apex frame
@@ -7,35 +7,33 @@
 As in CK+, each sequence has its folder under Emotion and only a labelled one has the file in it.
 """
 
-import os
-import shutil
-import signal
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import functools
 from dataclasses import dataclass
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
 import numpy as np
-from tqdm import tqdm
 
-from data_prep.synthetic.expressions import (EXPRESSIONS, STUDIO_WEAKEST_APEX, WEAKEST_APEX,
-                                             sample_action_units, sample_expression, scaled,
-                                             time_course)
-from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
+from data_prep.arguments import at_least
+from data_prep.databases.ckplus import (
+    ALL_SEQUENCES,
+    ALL_SUBJECTS,
+    CODES,
+    EMOTION,
+    IMAGES,
+    LABELLED_SUBJECTS,
+    LANDMARKS,
+    SEQUENCES,
+)
+from data_prep.synthetic import litter
+from data_prep.synthetic.expressions import time_course
+from data_prep.synthetic.writing import draw_sequence, encode, new_folder, write_all
 from gcnet.errors import InputError
+from gcnet.protocol import EXPRESSIONS
 
-EMOTION_CODES = {"neutral": 0, "anger": 1, "contempt": 2, "disgust": 3, "fear": 4,
-                 "happiness": 5, "sadness": 6, "surprise": 7}
+# CK+'s own are 640x490; half of that draws four times as fast, with 50 pixels between the eyes.
+SIZE, COLOUR = (320, 240), False
 HIGHEST_SUBJECT = 999
-# Stored, not deflated: 0.2 instead of 2.3 ms an image, a quarter of drawing it. Noise hardly
-# deflates: 77 KB instead of 46.
-_STORED_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER,
-               cv2.IMWRITE_PNG_FILTER_NONE)
-_LABELLED_EXPRESSIONS = tuple(name for name in EXPRESSIONS if name != "neutral")
 
 
 @dataclass(frozen=True)
@@ -50,16 +48,55 @@ class Sequence:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """All sequences of one subject: skin and hair are drawn once."""
 
-    root: Path
+    camera: object
     sequences: list
-    seed: int
     landmarks: bool
-    colour: bool
-    studio: bool
-    size: tuple
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "--subjects", type=at_least(1), default=20, metavar="N", help="people (%(default)s)"
+    )
+    parser.add_argument(
+        "--sequences", type=at_least(1), default=4, metavar="N",
+        help="sequences per subject (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", type=at_least(2), default=11, metavar="N",
+        help="mean images per sequence, neutral to apex (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--landmarks", action="store_true", help="also write the 68 landmarks of each image"
+    )
+
+
+def write(root, camera, full=False, untidy=False, workers=None, subjects=20, sequences=4,
+          frames=11, landmarks=False, unlabelled_fraction=0.2):  # fmt: skip
+    """Write the database to the folder `root`, which must be new or empty; the number of images.
+
+    frames: mean images per sequence; full: CK+'s own numbers of subjects, sequences and labels
+    instead of `subjects` and `sequences`; untidy: with the litter of real copies. The same camera
+    gives the same bytes whatever the number of workers. Raises InputError for a root that is not
+    empty or numbers out of range; nothing is left behind unless all is written.
+    """
+    if full:
+        planned = plan_all(frames, camera.seed)
+    else:
+        if not 1 <= subjects <= HIGHEST_SUBJECT - 5:
+            raise InputError(f"--subjects {subjects}: must be from 1 to {HIGHEST_SUBJECT - 5}")
+        planned = plan_sequences(subjects, sequences, frames, camera.seed, unlabelled_fraction)
+    jobs = [
+        Job(camera, list(those), landmarks)
+        for _, those in groupby(planned, key=lambda sequence: sequence.subject)
+    ]
+    with new_folder(root) as folder:
+        images = write_all(write_subject, folder, jobs, sum(s.frames for s in planned), workers)
+        if untidy:
+            litter.scatter(folder)
+    return images
 
 
 def plan_sequences(subjects, sequences_per_subject, frames, seed, unlabelled_fraction):
@@ -72,9 +109,8 @@ def plan_sequences(subjects, sequences_per_subject, frames, seed, unlabelled_fra
     A sequence has 3/4 to 5/4 of `frames` images, as lengths in CK+ vary.
     """
     rng = np.random.default_rng([seed, 0])
-    widest_gap = max(1, min(6, (HIGHEST_SUBJECT - 5) // subjects))
-    numbers = 5 + np.concatenate([[0], np.cumsum(rng.integers(1, widest_gap + 1, subjects - 1))])
-    used = dict.fromkeys(_LABELLED_EXPRESSIONS, 0)
+    numbers = _subject_numbers(subjects, rng)
+    used = dict.fromkeys(EXPRESSIONS, 0)
     planned = []
     for subject_index, number in enumerate(numbers):
         shown = set()
@@ -86,101 +122,69 @@ def plan_sequences(subjects, sequences_per_subject, frames, seed, unlabelled_fra
                 expression = str(rng.choice([n for n in fresh if used[n] == least]))
                 used[expression] += 1
                 shown.add(expression)
-            length = int(rng.integers(max(2, round(0.75 * frames)), round(1.25 * frames) + 1))
-            planned.append(Sequence(subject_index, f"S{number:03d}", f"{position + 1:03d}",
-                                    expression, length))
+            length = _length(frames, rng)
+            planned.append(
+                Sequence(
+                    subject_index, f"S{number:03d}", f"{position + 1:03d}", expression, length
+                )
+            )
     return planned
 
 
-def write_ckplus(root, subjects=20, sequences_per_subject=4, frames=11, seed=0, landmarks=True,
-                 colour=False, studio=False, workers=None, unlabelled_fraction=0.2,
-                 size=(320, 240)):
-    """Write a synthetic database to the folder `root`, which must be new or empty.
-
-    studio: even light, frontal heads and strong expressions, so that a net learns in minutes;
-    frames: mean images per sequence; size: (width, height) pixels (CK+'s own are 640 x 490);
-    workers: processes, default one per core. The same seed gives the same bytes whatever the
-    number of workers. Returns the number of images. Raises InputError for a root that is not
-    empty or numbers out of range; nothing is left behind unless all is written.
-    """
-    root = Path(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root}: exists and is not an empty folder; remove it or give another")
-    if not 1 <= subjects <= HIGHEST_SUBJECT - 5:
-        raise InputError(f"--subjects {subjects}: must be from 1 to {HIGHEST_SUBJECT - 5}")
-    if sequences_per_subject < 1 or frames < 2:
-        raise InputError("a subject needs at least one sequence and a sequence two frames; got "
-                         f"--sequences {sequences_per_subject} --frames {frames}")
-    planned = plan_sequences(subjects, sequences_per_subject, frames, seed, unlabelled_fraction)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
-    try:
-        jobs = [_Job(unfinished, list(sequences), seed, landmarks, colour, studio, size)
-                for _, sequences in groupby(planned, key=lambda planned: planned.subject)]
-        images = 0
-        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"),
-                                 initializer=_start_worker) as pool, \
-                tqdm(total=sum(s.frames for s in planned), unit="image",
-                     desc="synthetic faces") as progress:
-            try:
-                for written in pool.map(_write_subject, jobs):
-                    images += written
-                    progress.update(written)
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-        unfinished.chmod(0o755)
-        unfinished.rename(root)
-    except BrokenProcessPool:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise InputError(f"{root}: a worker was killed, perhaps for want of memory; try "
-                         "fewer --workers") from None
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    return images
+def plan_all(frames, seed):
+    """The list of Sequence with CK+'s own counts: 593 of 123 subjects, 327 labelled of 118."""
+    rng = np.random.default_rng([seed, 0])
+    labels = rng.permutation([name for name, count in SEQUENCES.items() for _ in range(count)])
+    labels = labels.tolist() + [None] * (ALL_SEQUENCES - len(labels))
+    # Every subject gets a first sequence, the last five an unlabelled one only; the rest goes round.
+    unlabelled = ALL_SUBJECTS - LABELLED_SUBJECTS
+    shares = [[labels.pop(0)] for _ in range(LABELLED_SUBJECTS)]
+    shares += [[labels.pop()] for _ in range(unlabelled)]
+    for place, label in enumerate(labels):
+        shares[place % (LABELLED_SUBJECTS if label else ALL_SUBJECTS)].append(label)
+    return [
+        Sequence(index, f"S{number:03d}", f"{place:03d}", label, _length(frames, rng))
+        for index, (number, those) in enumerate(
+            zip(_subject_numbers(ALL_SUBJECTS, rng), shares, strict=True)
+        )
+        for place, label in enumerate(those, start=1)
+    ]
 
 
-def _start_worker():
-    """One OpenCV thread a worker; Ctrl-C is the parent's business."""
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _subject_numbers(subjects, rng):
+    """Ascending numbers from 5 on with gaps, as those of CK+."""
+    widest_gap = max(1, min(6, (HIGHEST_SUBJECT - 5) // subjects))
+    return 5 + np.concatenate([[0], np.cumsum(rng.integers(1, widest_gap + 1, subjects - 1))])
 
 
-def _write_subject(job):
-    """Write a subject's sequences; the number of images."""
-    subject_index = job.sequences[0].subject_index
-    identity = Identity.sample(np.random.default_rng([job.seed, 1, subject_index]))
-    renderer = None
+def _length(frames, rng):
+    return int(rng.integers(max(2, round(0.75 * frames)), round(1.25 * frames) + 1))
+
+
+def write_subject(folder, job):
+    """Write a subject's sequences into `folder`; the number of images."""
     for sequence in job.sequences:
-        rng = np.random.default_rng([job.seed, 2, subject_index, int(sequence.sequence)])
-        setting = Setting.sample(rng)
-        if job.studio:
-            setting = setting.in_a_studio()
-        renderer = (renderer.in_setting(setting) if renderer else
-                    FaceRenderer(identity, setting, job.size, job.colour))
-        _write_sequence(job, sequence, renderer, rng)
+        _write_sequence(folder, job, sequence)
     return sum(sequence.frames for sequence in job.sequences)
 
 
-def _write_sequence(job, sequence, renderer, rng):
-    folder = Path(sequence.subject, sequence.sequence)
+def _write_sequence(folder, job, sequence):
+    place = Path(sequence.subject, sequence.sequence)
     stem = f"{sequence.subject}_{sequence.sequence}"
-    images = job.root / "cohn-kanade-images" / folder
-    emotion = job.root / "Emotion" / folder
-    points = job.root / "Landmarks" / folder
+    images, emotion, points = (folder / kind / place for kind in (IMAGES, EMOTION, LANDMARKS))
     for needed in (images, emotion) + ((points,) if job.landmarks else ()):
         needed.mkdir(parents=True)
-    weakest = STUDIO_WEAKEST_APEX if job.studio else WEAKEST_APEX
-    apex = (sample_expression(rng, sequence.expression, weakest) if sequence.expression
-            else sample_action_units(rng))
-    for frame, share in enumerate(time_course(rng, sequence.frames), start=1):
-        rendering = renderer.render(scaled(apex, share), rng)
-        name = images / f"{stem}_{frame:08d}.png"
-        name.write_bytes(cv2.imencode(".png", rendering.image, _STORED_PNG)[1])
+    course = functools.partial(time_course, frames=sequence.frames)
+    renderings = draw_sequence(
+        job.camera, sequence.subject_index, int(sequence.sequence), sequence.expression, course
+    )
+    for frame, rendering in enumerate(renderings, start=1):
+        name = f"{stem}_{frame:08d}"
+        (images / f"{name}.png").write_bytes(encode(rendering.image, ".png"))
         if job.landmarks:
-            (points / f"{stem}_{frame:08d}_landmarks.txt").write_text(
-                "   %.7e   %.7e\n" * 68 % tuple(rendering.landmarks.ravel().tolist()))
+            (points / f"{name}_landmarks.txt").write_text(
+                "   %.7e   %.7e\n" * 68 % tuple(rendering.landmarks.ravel().tolist())
+            )
     if sequence.expression:
-        code = EMOTION_CODES[sequence.expression]
+        code = CODES.index(sequence.expression)
         (emotion / f"{stem}_{sequence.frames:08d}_emotion.txt").write_text(f"   {code:.7e}\n")
