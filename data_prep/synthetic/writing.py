@@ -25,6 +25,7 @@ from data_prep.synthetic.expressions import (
 from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
 from data_prep.workers import start_worker
 from gcnet.errors import InputError
+from gcnet.protocol import LABELS
 
 # Stored, not deflated: 0.2 instead of 2.3 ms an image, a quarter of drawing it. Noise hardly
 # deflates: 77 KB instead of 46.
@@ -75,24 +76,21 @@ def _renderer(camera, person):
 
 
 @functools.lru_cache(maxsize=4096)
-def draw_image(camera, person, expression, suffix=".jpg"):
+def draw_image(camera, person, expression, suffix=".jpg", take=0):
     """(encoded image file, 5 x 2 points, 68 x 2 landmarks) of a single photograph at its apex.
 
-    With few `camera.people` a picture that was drawn before is given again, so that a database of
-    hundreds of thousands of files is written in minutes.
+    Takes of the same person and expression differ in light, pose and strength. With few
+    `camera.people` a picture that was drawn before is given again, of one take in four, so that a
+    database of hundreds of thousands of files is written in minutes.
     """
-    person = person % camera.people if camera.people else person
-    number = 1000 + EXPRESSION_NUMBERS[expression]
-    (rendering,) = draw_sequence(camera, person, number, expression, lambda rng: (1.0,))
+    if camera.people and (person >= camera.people or take >= REPEATED_TAKES):
+        return draw_image(camera, person % camera.people, expression, suffix, take % REPEATED_TAKES)
+    sequence = 1000 + len(LABELS) * take + LABELS.index(expression)
+    (rendering,) = draw_sequence(camera, person, sequence, expression, lambda rng: (1.0,))
     return encode(rendering.image, suffix), rendering.five_points, rendering.landmarks
 
 
-EXPRESSION_NUMBERS = {
-    name: number
-    for number, name in enumerate(
-        ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
-    )
-}
+REPEATED_TAKES = 4
 
 
 def encode(image, suffix):
