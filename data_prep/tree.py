@@ -27,6 +27,7 @@ class Tree:
         self.root = Path(root).absolute()
         self.strict = strict
         self.skipped = []
+        self._listed = set()
         self.lacking = []
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder; give the one that holds the database")
@@ -39,7 +40,9 @@ class Tree:
         """
         if self.strict:
             raise InputError(f"{readable(path)}: {problem}")
-        self.skipped.append((readable(path), problem))
+        if (readable(path), problem) not in self._listed:
+            self._listed.add((readable(path), problem))
+            self.skipped.append((readable(path), problem))
 
     def folder(self, name, remedy):
         """Path of the folder `name` in the root; InputError with the remedy if it is not there.
