@@ -242,8 +242,7 @@ def evaluate(run, index=None):
 
 def _build_test(run, index):
     """The LMDB of all labelled images of an index, built where it is not there yet."""
-    key = runs.sha256(index)[:12]
-    out = runs.LMDBS / f"{runs.database_name(index)}-{key}" / f"test-{run.settings.classes}"
+    out = runs.test_lmdbs(index, run.settings.classes)
     with runs.building_lmdbs():
         build_lmdb.build(index, out, None, run.settings.classes, copies=0, seed=0)
     return out

@@ -200,15 +200,15 @@ class Run:
 
     def lmdb_folder(self, fold):
         """The LMDBs of a fold. Runs on the same samples share them: nets differ, data do not."""
-        made_from = (
-            self.settings.index,
-            self.settings.index_sha256,
-            self.settings.classes,
-            self.settings.copies,
-            self.settings.seed,
+        made_from = self.settings
+        return fold_lmdbs(
+            ROOT / made_from.index,
+            made_from.index_sha256,
+            made_from.classes,
+            made_from.copies,
+            made_from.seed,
+            fold,
         )
-        key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
-        return LMDBS / f"{database_name(ROOT / self.settings.index)}-{key}" / f"fold{fold}"
 
     def folds(self):
         """Folds that have been started, ascending."""
@@ -297,6 +297,18 @@ def save(run):
     }
     with replacing(path, encoding="utf-8") as file:
         file.write(json.dumps(content, indent=1) + "\n")
+
+
+def fold_lmdbs(index, index_sha256, classes, copies, seed, fold):
+    """The folder of a fold's LMDBs, which every run on these samples looks for."""
+    made_from = (portable(index), index_sha256, classes, copies, seed)
+    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
+    return LMDBS / f"{database_name(index)}-{key}" / f"fold{fold}"
+
+
+def test_lmdbs(index, classes):
+    """The folder of the LMDB of all images of an index, for nets that were trained on another."""
+    return LMDBS / f"{database_name(index)}-{sha256(index)[:12]}" / f"test-{classes}"
 
 
 @contextlib.contextmanager
