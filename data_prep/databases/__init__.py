@@ -34,28 +34,31 @@ def load(name):
     return importlib.import_module(f"{__name__}.{name}")
 
 
-def add_arguments(parser):
+def add_arguments(parser, command="index", add_more=None):
+    """Add a sub-command per database; `add_more(sub-parser, database)` adds further arguments."""
     commands = parser.add_subparsers(metavar="DATABASE", required=True)
     for name in NAMES:
         database = load(name)
-        command = commands.add_parser(
+        one = commands.add_parser(
             name,
             help=database.__doc__.splitlines()[0],
             description=database.__doc__,
-            epilog=f"example:\n  python -m data_prep index {name} /path/to/database -o data/{name}",
+            epilog=f"example:\n  python -m data_prep {command} {name} /path/to/database -o data/{name}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_argument("root", type=Path, help="folder of the database, which is only read")
-        command.add_argument(
+        one.add_argument("root", type=Path, help="folder of the database, which is only read")
+        one.add_argument(
             "-o", "--output", type=Path, required=True, help="folder for index.csv"
         )
-        command.add_argument(
+        one.add_argument(
             "--strict",
             action="store_true",
             help="stop at the first file that cannot be used, instead of listing it in skipped.csv",
         )
-        database.add_arguments(command)
-        command.set_defaults(database=database)
+        database.add_arguments(one)
+        if add_more:
+            add_more(one, database)
+        one.set_defaults(database=database)
 
 
 def run(arguments):
