@@ -8,7 +8,6 @@ medians, minima, and how many times as fast as BVLC Caffe.
 import argparse
 import contextlib
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from plain_pytorch import CLASSES, NETS
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+import results_file
 import tables
 import workspace
 from gcnet.engine import ROOT, available_cores, find
@@ -213,22 +213,6 @@ def worker_environment(threads):
     }
 
 
-def circumstances(arguments):
-    """{what: value} about the run, the machine and the revision."""
-    with open("/proc/cpuinfo") as file:
-        models = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-    describe = ["git", "describe", "--always", "--dirty"]
-    revision = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    return {
-        "command": " ".join(["python bench/engines.py", *sys.argv[1:]]),
-        "rounds": arguments.rounds,
-        "threads": arguments.threads,
-        "processor": models[0] if models else platform.machine(),
-        "cores": available_cores(),
-        "revision": revision or "unknown",
-    }
-
-
 def chosen(names, available, what):
     """The part of a dictionary that a comma list names; all of it for None."""
     if names is None:
@@ -283,8 +267,9 @@ def main():
                     measurement, engines, arguments.rounds, folder, environment, progress
                 )
     titles = {name: engine.title for name, engine in engines.items()}
-    text = tables.markdown(results, titles, circumstances(arguments))
-    tables.write(arguments.output, text)
+    how = {"rounds": arguments.rounds, "threads": arguments.threads}
+    text = tables.markdown(results, titles, how | results_file.circumstances("engines.py"))
+    results_file.write(arguments.output, "engines.py", text)
     print(text)
     failed = [
         f"{titles[name]}, {measurement}: {result.failure}"

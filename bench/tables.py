@@ -2,9 +2,6 @@
 
 import statistics
 
-BEGIN = "<!-- bench/engines.py writes from here -->"
-END = "<!-- bench/engines.py writes to here -->"
-
 NETS = {"s1r1": "S1R1", "cnn": "CNN", "autoencoder": "autoencoder"}
 TABLES = {
     "training": "Training, batch 64, milliseconds of an iteration",
@@ -101,13 +98,3 @@ def _versions(results, titles):
             if result.versions:
                 versions[titles[name]] = result.versions
     return "Versions: " + "; ".join(f"{key}: {value}" for key, value in versions.items()) + ".\n"
-
-
-def write(path, text):
-    """Put the text between the marker comments of a file, or both at its end."""
-    old = path.read_text() if path.exists() else ""
-    before, _, rest = old.partition(BEGIN)
-    after = rest.partition(END)[2] if END in rest else "\n"
-    if before and not before.endswith("\n\n"):
-        before = before.rstrip("\n") + "\n\n"
-    path.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
