@@ -25,9 +25,10 @@ from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from data_prep import align
-from data_prep.synthetic import write_ckplus
+from data_prep.synthetic import ckplus
 from data_prep.synthetic.expressions import EXPRESSIONS, sample_expression
 from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
+from data_prep.synthetic.writing import Camera
 from gcnet.errors import one_line_errors
 
 POINT_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
@@ -58,8 +59,8 @@ def write_speed(seed):
     """Images written, images a second, and seconds of processor time an image takes."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        images = write_ckplus(Path(folder, "ckplus"), subjects=20, sequences_per_subject=6,
-                              seed=seed, workers=2)
+        images = ckplus.write(Path(folder, "ckplus"), Camera(seed=seed), subjects=20, sequences=6,
+                              workers=2)
         seconds = time.perf_counter() - start
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     return images, images / seconds, (workers.ru_utime + workers.ru_stime) / images

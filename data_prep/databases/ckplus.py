@@ -1,12 +1,12 @@
 """Extended Cohn-Kanade (CK+): posed expressions from neutral (first frame) to apex (last frame).
 
-Layout, after unpacking the archives of the database side by side:
+Layout, after unpacking extended-cohn-kanade-images.zip, Emotion_labels.zip and Landmarks.zip side
+by side (FACS_labels.zip is not used):
 
     CK+/
       cohn-kanade-images/S005/001/S005_001_00000001.png ... S005_001_00000011.png
       Emotion/S005/001/S005_001_00000011_emotion.txt      one code, only for labelled sequences
       Landmarks/S005/001/S005_001_00000001_landmarks.txt  68 lines "x y" (optional; every frame)
-      FACS/                                               not used
 
 Emotion codes: 0 neutral, 1 anger, 2 contempt, 3 disgust, 4 fear, 5 happiness, 6 sadness,
 7 surprise. The label file is named for the apex frame. Sequences without one carry no agreed
@@ -16,11 +16,17 @@ anger 45, contempt 18, disgust 59, fear 25, happiness 69, sadness 28, surprise 8
 Labels in the index: the first frame is neutral and the reference of the whole sequence, the last
 --apex frames carry the emotion, and those between stay without label.
 
-CK+ is given to researchers on a signed agreement by the University of Pittsburgh; its images must
-not be passed on, so neither must LMDBs made of them.
+How to apply: CK+ is given to researchers of institutions who sign the agreement form that the
+Affect Analysis Group of the University of Pittsburgh offers (www.pitt.edu/~emotion/ck-spread.htm,
+www.jeffcohn.net). It is for research on facial image analysis and synthesis and for perceptual
+studies. Its images must not be passed on, so neither must faces or LMDBs made of them. Before one
+is printed, see Consent-for-publication.doc of the distribution. (The form's wording was not at
+hand when this was written; it rules.)
 
-Lucey, Cohn, Kanade, Saragih, Ambadar, Matthews: The Extended Cohn-Kanade Dataset (CK+), CVPR
-Workshops 2010. Kanade, Cohn, Tian: Comprehensive database for facial expression analysis, FG 2000.
+Sources: the distribution's own ReadMeCohnKanadeDatabase_website.txt (folders, codes, counts; it
+also says that a sequence without label file has no label). Lucey, Cohn, Kanade, Saragih, Ambadar,
+Matthews: The Extended Cohn-Kanade Dataset (CK+), CVPR Workshops 2010 (counts per emotion). Kanade,
+Cohn, Tian: Comprehensive database for facial expression analysis, FG 2000.
 """
 
 from pathlib import PurePath
@@ -88,7 +94,7 @@ def rows(tree, arguments):
     images = tree.folder(IMAGES, "unpack the archive extended-cohn-kanade-images of CK+ there")
     emotion = tree.folder(EMOTION, "unpack the archive Emotion_labels of CK+ there")
     landmarks = tree.find(tree.root, LANDMARKS)
-    table, labelled, subjects = [], 0, set()
+    table, labelled = [], 0
     for subject in tree.folders(emotion):
         for sequence in tree.folders(subject):
             found = tree.files(sequence, _LABEL)
@@ -102,8 +108,8 @@ def rows(tree, arguments):
                 frames = label and _frames(tree, images / place, match, file)
                 if frames:
                     marks = landmarks and landmarks / place
-                    subjects.add(subject.name)
-                    table += _sequence(tree, match["sequence"], label, frames, marks, arguments.apex)
+                    name = match["sequence"]
+                    table += _sequence(tree, name, label, frames, marks, arguments.apex)
     if not labelled:
         raise InputError(
             f"{emotion}: has 0 label files like S005/001/S005_001_00000011_emotion.txt; expected "

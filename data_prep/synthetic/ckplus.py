@@ -136,7 +136,7 @@ def plan_all(frames, seed):
     rng = np.random.default_rng([seed, 0])
     labels = rng.permutation([name for name, count in SEQUENCES.items() for _ in range(count)])
     labels = labels.tolist() + [None] * (ALL_SEQUENCES - len(labels))
-    # Every subject gets a first sequence, the last five an unlabelled one only; the rest goes round.
+    # Every subject gets one sequence, the last five an unlabelled one; the rest goes round.
     unlabelled = ALL_SUBJECTS - LABELLED_SUBJECTS
     shares = [[labels.pop(0)] for _ in range(LABELLED_SUBJECTS)]
     shares += [[labels.pop()] for _ in range(unlabelled)]
