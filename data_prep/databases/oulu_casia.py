@@ -1,0 +1,149 @@
+"""Oulu-CASIA NIR&VIS, visible light, strong: posed expressions from neutral to apex.
+
+Layout of the archive B_OriginalImg.zip (original images, JPEG, 320x240), of which only VL/Strong is
+read:
+
+    OriginalImg/
+      VL/                                 camera for visible light (NI: near infra-red)
+        Strong/                           illumination (also Weak and Dark)
+          P001/Anger/000.jpeg 001.jpeg ...
+          P001/Disgust/ Fear/ Happiness/ Sadness/ Surprise/
+          ... P080/
+
+The root may be the folder that holds OriginalImg (B_OriginalImg, or the one above it), OriginalImg
+itself, or B_OriginalImg with VL right in it: all are found in public code. Folder names are the
+labels, in whatever case. The database has no landmarks. Frames are numbered from 000; only their
+order matters here, because a later release is said to number them anew.
+
+Labels in the index: the first frame is neutral and the reference of the whole sequence, the last
+--apex frames carry the emotion, and those between stay without label. The paper counts 480
+sequences of 80 subjects, "visible normal illumination conditions": six expressions of each.
+
+Cropped faces (VL_Acropped in another archive) are not read: they are cut and scaled in their own
+way, and align does that alike for all databases.
+
+How to apply: the database is given by the University of Oulu (Center for Machine Vision and Signal
+Analysis; www.cse.oulu.fi/CMV/Downloads/Oulu-CASIA was its page) for research, on a licence
+agreement. Its wording was not at hand when this was written; take it that images, and so faces and
+LMDBs made of them, must not be passed on.
+
+Sources: Zhao, Huang, Taini, Li, Pietikainen: Facial expression recognition from near-infrared
+videos, Image and Vision Computing 2011 (subjects, expressions, 320x240 pixels, 25 frames a
+second). The tree as public code reads it: paths like OriginalImg/VL/Strong/P012/Anger/017.jpeg and
+the archive's name B_OriginalImg.zip in read-mes of expression recognition code, and the six folder
+names. HuiDingUMD/ExprGAN, issue 5 (file names that changed). One project counts 479 sequences in
+the cropped archive; the original one is taken to have all 480.
+"""
+
+import re
+
+from data_prep.arguments import at_least
+from data_prep.databases import FOLDS
+from data_prep.databases.ckplus import APEX_FRAMES
+from data_prep.index import Row
+from data_prep.summary import Counts
+from data_prep.tree import IMAGE
+from gcnet.errors import InputError
+from gcnet.protocol import NEUTRAL
+
+SPLIT, CLASSES = FOLDS, "6"
+
+EXPRESSION_FOLDERS = {
+    "Anger": "anger",
+    "Disgust": "disgust",
+    "Fear": "fear",
+    "Happiness": "happiness",
+    "Sadness": "sadness",
+    "Surprise": "surprise",
+}
+SUBJECTS = 80
+SEQUENCES = SUBJECTS * len(EXPRESSION_FOLDERS)
+
+LIGHT = "VL/Strong"
+_PLACES = ("OriginalImg", "B_OriginalImg/OriginalImg", "B_OriginalImg", ".")
+_LABELS = {folder.lower(): label for folder, label in EXPRESSION_FOLDERS.items()}
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "--apex",
+        type=at_least(1),
+        default=APEX_FRAMES,
+        metavar="N",
+        help="how many last frames of a sequence show the emotion (%(default)s)",
+    )
+
+
+def counts(arguments):
+    return Counts("sequences", dict.fromkeys(_LABELS.values(), SUBJECTS), subjects=SUBJECTS)
+
+
+def rows(tree, arguments):
+    """Rows of all frames. A sequence of fewer frames than `arguments.apex` starts neutral still.
+
+    Skipped are folders that are no subject or no expression, and sequences of fewer than two
+    images or with a number twice.
+    """
+    strong = _strong_light(tree)
+    table, subjects, sequences = [], 0, 0
+    for subject in tree.folders(strong):
+        if not re.fullmatch(r"P\d{3}", subject.name, re.IGNORECASE):
+            tree.skip(subject, "no subject; expected folders P001 to P080, rename or remove it")
+            continue
+        subjects += 1
+        found = 0
+        for folder in tree.folders(subject):
+            label = _LABELS.get(folder.name.lower())
+            if label is None:
+                names = ", ".join(EXPRESSION_FOLDERS)
+                tree.skip(folder, f"no expression; expected {names}, rename or remove it")
+                continue
+            found += 1
+            table += _sequence(tree, folder, subject.name.upper(), label, arguments.apex)
+        sequences += found
+        tree.expect(subject.name, found, len(EXPRESSION_FOLDERS), "expressions")
+    if not sequences:
+        raise InputError(
+            f"{strong}: has 0 sequences like P001/Anger; expected {SEQUENCES}: unpack the archive "
+            "B_OriginalImg of Oulu-CASIA there"
+        )
+    tree.expect(LIGHT, subjects, SUBJECTS, "subjects")
+    tree.expect(LIGHT, sequences, SEQUENCES, "sequences")
+    return table
+
+
+def _strong_light(tree):
+    for place in _PLACES:
+        folder = tree.find(tree.root, f"{place}/{LIGHT}")
+        if folder and folder.is_dir():
+            return folder
+    raise InputError(
+        f"{tree.root}: no folder OriginalImg/{LIGHT}; unpack the archive B_OriginalImg of "
+        "Oulu-CASIA there, or give the folder that holds it"
+    )
+
+
+def _sequence(tree, folder, subject, label, apex):
+    frames = sorted(
+        (int(match["frame"]), file)
+        for file, match in tree.files(folder, rf"(?P<frame>\d+)\.{IMAGE}")
+    )
+    if len(frames) < 2:
+        tree.skip(folder, f"has {len(frames)} images; expected neutral to apex, restore them")
+        return
+    if len(dict(frames)) < len(frames):
+        tree.skip(folder, "has two images of the same number; leave the right one")
+        return
+    for position, (number, file) in enumerate(frames):
+        if position == 0:
+            emotion = NEUTRAL
+        else:
+            emotion = label if position >= len(frames) - apex else ""
+        yield Row(
+            image=str(file),
+            subject=subject,
+            sequence=f"{subject}_{label}",
+            frame=str(number),
+            label=emotion,
+            reference=str(frames[0][1]),
+        )
