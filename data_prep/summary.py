@@ -25,13 +25,13 @@ def table(rows, counts):
     """Subjects, sequences and images per class as text, beside `counts`."""
     found = tally(rows)
     known = counts.labels | {"all": counts.total or sum(counts.labels.values())}
-    title = f"{counts.source}: {counts.of}"
+    title = f"{counts.source}: {counts.of}" if known["all"] else ""
     lines = [f"{'class':<15}{'subjects':>9}{'sequences':>10}{'images':>8}  {title}"]
     for group in (*EXPRESSIONS, NEUTRAL, UNLABELLED, "all"):
         if group in found["images"] or known.get(group):
             lines.append(
                 f"{group:<15}{found['subjects'][group]:>9}{found['sequences'][group]:>10}"
-                f"{found['images'][group]:>8}  {known.get(group, ''):>{len(title)}}"
+                f"{found['images'][group]:>8}  {known.get(group) or '':>{len(title)}}"
             )
     if counts.subjects:
         lines[-1] += f" of {counts.subjects} subjects"
