@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from data_prep import align, build_lmdb, databases, synthetic
+from data_prep import align, build_lmdb, databases, synthetic, verify_lmdb
 from gcnet.errors import one_line_errors
 
 _COMMANDS = (
@@ -30,16 +30,16 @@ _COMMANDS = (
     ),
     (
         "lmdb",
-        "build a fold's train and test LMDB",
+        "build the train and test LMDB of a fold, or of identities",
         build_lmdb.add_arguments,
         build_lmdb.run,
         "python -m data_prep lmdb data/ckplus/faces/index.csv -o data/lmdb --fold 0 --classes 7",
     ),
     (
         "check",
-        "check that a fold's LMDBs are whole",
-        build_lmdb.add_check_arguments,
-        build_lmdb.run_check,
+        "read LMDBs back and compare them with the faces",
+        verify_lmdb.add_arguments,
+        verify_lmdb.run,
         "python -m data_prep check data/lmdb",
     ),
 )

@@ -26,6 +26,16 @@ INTENSITY = (0.8, 1.2)
 FLIP_PROBABILITY = 0.5
 
 
+def settings():
+    """All that decides what is drawn beside seed and key, for the description of an LMDB."""
+    return {
+        "scale": list(SCALE),
+        "rotation": list(ROTATION),
+        "intensity": list(INTENSITY),
+        "flip_probability": FLIP_PROBABILITY,
+    }
+
+
 @dataclass(frozen=True)
 class Draw:
     """One set of transforms: scale factor, degrees counter-clockwise, flip or not, gain."""

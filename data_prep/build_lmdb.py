@@ -1,322 +1,212 @@
-"""Aligned faces -> the train and test LMDB of one fold.
+"""Aligned faces -> the train and test LMDB of one fold, or of identities for pre-training.
 
 In the output folder:
 
-=============  ===================================================================================
-`train/`       LMDB of the training pairs, shuffled: each labelled face as it is, and `copies` times
-               augmented
-`test/`        LMDB of the test pairs as they are, in the order of the index
-`train.csv`    one row per record of `train/` in key order: RECORD_COLUMNS
-`test.csv`     the same for `test/`
-`fold.json`    what it was made from ("inputs"), its classes, subjects and counts
-=============  ===================================================================================
+=================  ===============================================================================
+`train/`           LMDB of the training records, shuffled: each face as it is, and `copies` times
+                   augmented
+`test/`            LMDB of the test records, as they are
+`train.csv`        one row per record of `train/` in key order: lmdb_folder.RECORD_COLUMNS
+`test.csv`         the same for `test/`
+`fold.json`        of a fold: what it was made from ("inputs"), its classes, subjects and counts
+`identities.json`  of identities: the same, and which subjects were left out
+=================  ===============================================================================
 
-Which faces become samples: every image whose label is one of the classes. So with "6" or "7" classes
-neutral images only serve as references. The folds are drawn over all subjects of the index, so they
-are the same for every number of classes.
-
-A face without a reference can be tested, not trained on: in `test/` it stands in as its own
-reference. Only the metric-learning CNN and the losses read the reference; the accuracy of the CNN
-and of the GCNets does not depend on it.
+A record of a fold is a pair (face, reference) with an expression as its class; one of identities is
+a single face with its subject as its class. data_prep.samples says which faces become records.
 """
 
-import contextlib
 import csv
-import errno
 import hashlib
+import itertools
 import json
-import os
-import tempfile
-from collections import Counter
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import FACE_SIZE, augment, index
+from data_prep import augment, faces, index, lmdb_folder, samples
 from data_prep.arguments import at_least
-from data_prep.atomic import replacing
-from data_prep.decode import decode
-from data_prep.pairs import PAIR_SHAPE, read_pairs, write_pairs
+from data_prep.atomic import replacing, replacing_folder
+from data_prep.pairs import encode, key_of, write_values
+from data_prep.workers import Workers, cpus
 from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, FOLDS, folds
-
-RECORD_COLUMNS = (
-    "key", "image", "reference", "subject", "sequence", "frame", "label", "class_id", "copy"
-)  # fmt: skip
+from gcnet.protocol import CLASSES, FOLDS
 
 # 11 records of each training face: about 10,000 for a CK+ fold with three apex frames a sequence,
 # so that 300,000 iterations of 64 see each record, in a new crop each time, 2,000 times.
 COPIES = 10
+# CASIA-WebFace has 47 images of each identity; the paper names no augmentation for pre-training.
+IDENTITY_COPIES = 0
+HOLD_OUT = 1
+LEAST = 2
 
-_CONTENT = {"train", "test", "train.csv", "test.csv", "fold.json"}
+# Below, starting workers takes longer than they save.
+WORTH_WORKERS = 10_000  # faces and records
+RECORDS_PER_TASK = 250
 
 
-def build(index_path, out, fold, classes, copies=COPIES, seed=0):
+def build(index_path, out, fold, classes, copies=COPIES, seed=0, workers=None):
     """Build one fold's LMDBs in the folder `out`; fold None means that every image is for testing.
 
-    Returns (fold.json's content as a dict, whether anything had to be built). Everything is made in
-    a hidden folder of this process beside `out` and renamed at the end, so `out` is never half a
-    fold, also when several processes build it at once; a killed process leaves its hidden folder.
-    An `out` that was made from the same inputs and still reads well is left as it is.
+    Returns (fold.json's content as a dict, whether anything had to be built), made by `workers`
+    processes (None: one per CPU), whose number changes nothing in the result. Everything is made in
+    a hidden folder beside `out` and renamed at the end, so `out` is never half a fold, also when
+    several processes build it at once. An `out` that was made from the same inputs and is whole
+    (lmdb_folder.check) is left as it is.
 
     Raises InputError: the index is wrong; a face is no 66x66 image; a class has no training sample;
     a training face has no reference; the disk is full; `out` holds something else, or is the
     current folder.
     """
-    table = index.read(index_path)
-    faces = _read_faces(table)
-    test_subjects, train_subjects = _subjects(table, fold)
-    names = CLASSES[classes]
-    train_rows = _samples(table, train_subjects, names)
-    test_rows = _samples(table, test_subjects, names)
-    _check_samples(table, fold, names, train_rows, test_rows)
+    table = index.read(index_path, check_images=False)
+    plan = samples.of_fold(table, fold, classes, copies, seed)
+    return _build(table, plan, lmdb_folder.FOLD, out, copies, seed, workers)
 
-    plan = _plan(train_rows, copies, seed)
+
+def build_identities(
+    index_path, out, hold_out=HOLD_OUT, least=LEAST, copies=IDENTITY_COPIES, seed=0, workers=None
+):
+    """Build the LMDBs in which every subject with `least` images or more is a class.
+
+    `hold_out` images of each are for testing. Returns (identities.json's content, whether anything
+    had to be built). Everything else as `build`; raises InputError also if no subject has so many
+    images, or none is left to train on.
+    """
+    table = index.read(index_path, check_images=False)
+    plan = samples.of_identities(table, hold_out, least, copies, seed)
+    return _build(table, plan, lmdb_folder.IDENTITIES, out, copies, seed, workers)
+
+
+def _build(table, plan, kind, out, copies, seed, workers):
+    out = Path(out)
+    _refuse_foreign(out, kind)
+    description = _description(table, plan, copies, seed)
+    work = len(table.rows) + sum(len(part.order) for part in plan.parts.values())
+    with Workers((workers or cpus()) if work >= WORTH_WORKERS else 1) as pool:
+        existing = _existing(out, description)
+        if existing:
+            description["inputs"]["faces_sha256"] = faces.digest(table, pool)
+            if existing["inputs"] == description["inputs"]:
+                return existing, False
+
+        place = out.resolve()
+        if Path.cwd().is_relative_to(place):
+            raise InputError(
+                f"{out}: is the current folder, which cannot be replaced; choose another"
+            )
+        with replacing_folder(place) as new:
+            flat = new.parent / "faces"
+            description["inputs"]["faces_sha256"] = faces.write(flat, table, pool)
+            numbers = {row.image: number for number, row in enumerate(table.rows)}
+            class_ids = {name: number for number, name in enumerate(plan.class_names)}
+            for name, part in plan.parts.items():
+                _write_table(new / f"{name}.csv", plan, part, class_ids)
+                tasks = _tasks(plan, part, numbers, class_ids)
+                make = partial(_values, flat, seed)
+                values = itertools.chain.from_iterable(pool.map(make, tasks))
+                progress = tqdm(
+                    values, total=len(part.order), desc=name, unit="record", leave=False,
+                    disable=None,
+                )  # fmt: skip
+                write_values(new / name, progress)
+            with replacing(new / kind, encoding="utf-8") as file:
+                json.dump(description, file, indent=1)
+    return description, True
+
+
+def _description(table, plan, copies, seed):
+    """What fold.json or identities.json says; the faces' digest is filled in when it is known."""
     description = {
         "index": str(table.path),
         "inputs": {
             "index_sha256": hashlib.sha256(table.path.read_bytes()).hexdigest(),
-            "faces_sha256": hashlib.sha256(b"".join(faces.values())).hexdigest(),
-            "fold": fold,
-            "classes": classes,
+            "faces_sha256": None,
+            **plan.inputs,
             "copies": copies,
             "seed": seed,
-            "augmentation": {
-                "scale": list(augment.SCALE),
-                "rotation": list(augment.ROTATION),
-                "intensity": list(augment.INTENSITY),
-                "flip_probability": augment.FLIP_PROBABILITY,
-            },
+            "augmentation": augment.settings(),
         },
-        "class_names": list(names),
-        "train": _counts(train_rows, names, len(plan)),
-        "test": _counts(test_rows, names, len(test_rows)),
+        "class_names": list(plan.class_names),
+        "train": plan.counts("train"),
+        "test": plan.counts("test"),
     }
-    out = Path(out)
-    if _is_finished(out, description):
-        return description, False
-
-    place = out.resolve()
-    if Path.cwd().is_relative_to(place):
-        raise InputError(f"{out}: is the current folder, which cannot be replaced; choose another")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=place.parent, prefix=f".{place.name}.", ignore_cleanup_errors=True
-    ) as private:
-        # A folder inside, because the private one itself is closed to other users.
-        new = Path(private) / place.name
-        new.mkdir()
-        if fold is not None:
-            _write_part(new, "train", plan, faces, names, seed)
-        _write_part(new, "test", [(row, 0) for row in test_rows], faces, names, seed)
-        with replacing(new / "fold.json") as file:
-            json.dump(description, file, indent=1)
-        check(new)
-        _replace(new, place, private)
-    return description, True
+    if not plan.pairs:
+        description["left_out"] = plan.left_out
+    return description
 
 
-def _read_faces(table):
-    """{image: bytes of its 66x66 pixels}."""
-    faces = {}
-    for row in tqdm(table.rows, desc="faces", unit="image", leave=False, disable=None):
-        pixels = decode(table.file(row.image), cv2.IMREAD_UNCHANGED)
-        if pixels is None or pixels.shape != (FACE_SIZE, FACE_SIZE) or pixels.dtype != np.uint8:
-            raise table.error(
-                row,
-                f"{table.file(row.image)} is no gray {FACE_SIZE}x{FACE_SIZE} face; "
-                "make it with python -m data_prep align",
-            )
-        faces[row.image] = pixels.tobytes()
-    return faces
-
-
-def _subjects(table, fold):
-    """(test subjects, training subjects) as sets."""
-    everybody = {row.subject for row in table.rows}
-    if fold is None:
-        return everybody, set()
-    try:
-        test = set(folds(everybody)[fold])
-    except InputError as error:
-        raise InputError(f"{table.path}: {error}; or use it as --test-only") from None
-    return test, everybody - test
-
-
-def _samples(table, subjects, names):
-    return [row for row in table.rows if row.subject in subjects and row.label in names]
-
-
-def _check_samples(table, fold, names, train_rows, test_rows):
-    if not test_rows:
-        where = "" if fold is None else f" of fold {fold}'s test subjects"
-        raise InputError(
-            f"{table.path}: no image{where} has a label to test on; "
-            f"fill in the column label with {', '.join(names)}"
-        )
-    if fold is None:
-        return
-    shared = {row.subject for row in train_rows} & {row.subject for row in test_rows}
-    if shared:
-        raise InputError(f"{table.path}: fold {fold} trains and tests {', '.join(sorted(shared))}")
-    missing = [name for name in names if name not in {row.label for row in train_rows}]
-    if missing:
-        raise InputError(
-            f"{table.path}: fold {fold} has no training image of {', '.join(missing)}; "
-            "add some of other subjects or choose other --classes"
-        )
-    for row in train_rows:
-        if not row.reference:
-            raise table.error(
-                row,
-                f"{row.image} has no reference, so it cannot be trained on; "
-                "give a neutral image of its subject, or use the index as --test-only",
-            )
-
-
-def _plan(rows, copies, seed):
-    """Shuffled (row, copy) of all training records; copy 0 is the face as it is."""
-    records = [(row, copy) for row in rows for copy in range(copies + 1)]
-    return [records[i] for i in np.random.default_rng(seed).permutation(len(records))]
-
-
-def _counts(rows, names, records):
-    labels = Counter(row.label for row in rows)
-    return {
-        "records": records,
-        "samples": {name: labels[name] for name in names},
-        "subjects": sorted({row.subject for row in rows}),
-    }
-
-
-def _write_part(folder, part, plan, faces, names, seed):
-    """Write the LMDB `part` and its table of records."""
-    with replacing(folder / f"{part}.csv", newline="", encoding="utf-8") as file:
+def _write_table(path, plan, part, class_ids):
+    """Write the table of a part's records."""
+    with replacing(path, newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(RECORD_COLUMNS)
-        for number, (row, copy) in enumerate(plan):
-            writer.writerow(
-                [f"{number:08d}", row.image, row.reference, row.subject, row.sequence, row.frame]
-                + [row.label, names.index(row.label), copy]
-            )
-
-    def records():
-        for row, copy in tqdm(plan, desc=part, unit="pair", leave=False, disable=None):
-            planes = faces[row.image] + faces[row.reference or row.image]
-            pair = np.frombuffer(planes, np.uint8).reshape(PAIR_SHAPE)
-            if copy:
-                pair = augment.apply(augment.draw(seed, f"{row.image}\n{copy}"), pair)
-            yield pair, names.index(row.label)
-
-    write_pairs(folder / part, records())
+        writer.writerow(lmdb_folder.RECORD_COLUMNS)
+        writer.writerows(records_of(plan, part, class_ids))
 
 
-def _is_finished(out, description):
-    """Whether `out` already holds this very fold. Raises InputError if it holds something else."""
+def records_of(plan, part, class_ids):
+    """Yield the table's rows of a part as tuples in the order of lmdb_folder.RECORD_COLUMNS."""
+    for number, (row, copy) in enumerate(part):
+        reference = row.reference if plan.pairs else ""
+        yield (
+            key_of(number).decode(), row.image, reference, row.subject, row.sequence, row.frame,
+            row.label, class_ids[plan.class_name(row)], copy
+        )  # fmt: skip
+
+
+def _tasks(plan, part, numbers, class_ids):
+    """Yield lists of (numbers of the faces in a record, image, copy, class id)."""
+    records = iter(part)
+    while batch := list(itertools.islice(records, RECORDS_PER_TASK)):
+        task = []
+        for row, copy in batch:
+            images = (row.image, row.reference or row.image) if plan.pairs else (row.image,)
+            planes = [numbers[image] for image in images]
+            task.append((planes, row.image, copy, class_ids[plan.class_name(row)]))
+        yield task
+
+
+def _values(flat, seed, task):
+    """The values of a task's records, of faces in the file `flat`."""
+    values = []
+    with faces.reading(flat) as read:
+        for planes, image, copy, class_id in task:
+            pixels = np.frombuffer(b"".join(map(read, planes)), np.uint8)
+            record = pixels.reshape(len(planes), *faces.SHAPE)
+            values.append(value_of(record, seed, image, copy, class_id))
+    return values
+
+
+def value_of(pair, seed, image, copy, class_id):
+    """The value of the record that `copy` of a pair, or single face, with this `image` is."""
+    if copy:
+        pair = augment.apply(augment.draw(seed, f"{image}\n{copy}"), pair)
+    return encode(pair, class_id)
+
+
+def _refuse_foreign(out, kind):
     try:
-        foreign = {entry.name for entry in out.iterdir()} - _CONTENT
+        foreign = {entry.name for entry in out.iterdir()} - lmdb_folder.contents(kind)
     except FileNotFoundError:
-        return False
+        return
     except NotADirectoryError:
         foreign = {out.name}
     if foreign:
         raise InputError(
-            f"{out}: holds {sorted(foreign)[0]}, which this command did not write; "
-            "choose another folder"
+            f"{out}: holds {min(foreign)}, which is not of a {Path(kind).stem} that this command "
+            "wrote; choose another folder"
         )
+
+
+def _existing(out, description):
+    """The description in `out` if that is whole and of the same inputs, faces aside; else None."""
     try:
-        existing = json.loads((out / "fold.json").read_text())
-        check(out)
-    except (OSError, ValueError, KeyError, InputError):
-        return False
-    return existing["inputs"] == description["inputs"]
-
-
-def _replace(new, out, private):
-    """Put the finished folder in the place of `out`, which, if it exists, moves into `private`."""
-    while True:
-        if out.exists():
-            # Another process that builds `out` may move it away first.
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(out, tempfile.mkdtemp(dir=private))
-        try:
-            os.rename(new, out)
-            return
-        except OSError as error:
-            # Another process put its own there in between.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-
-
-def check(folder):
-    """Check a folder that `build` made: every record readable and as its table says.
-
-    Returns fold.json's content. Raises InputError naming the file that is missing, truncated or
-    does not fit the others.
-    """
-    folder = Path(folder)
-    remedy = "build it again with python -m data_prep lmdb"
-    try:
-        description = json.loads((folder / "fold.json").read_text())
-        fold = description["inputs"]["fold"]
-        expected = {part: description[part]["records"] for part in ("train", "test")}
-    except FileNotFoundError:
-        raise InputError(f"{folder}: no fold.json, so no fold's LMDBs; {remedy}") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / 'fold.json'}: does not describe a fold; {remedy}") from None
-    subjects = {}
-    for part in ("train", "test") if fold is not None else ("test",):
-        rows = read_records(folder, part)
-        _, labels = read_pairs(folder / part)
-        if len(rows) != len(labels) or len(rows) != expected[part]:
-            raise InputError(
-                f"{folder / part}: {len(labels)} records, but {part}.csv has {len(rows)} and "
-                f"fold.json says {expected[part]}; {remedy}"
-            )
-        for row, label in zip(rows, labels, strict=True):
-            if int(row["class_id"]) != label:
-                raise InputError(
-                    f"{folder / part}: record {row['key']} has class {label}, "
-                    f"but {part}.csv says {row['class_id']}; {remedy}"
-                )
-        subjects[part] = {row["subject"] for row in rows}
-    shared = subjects.get("train", set()) & subjects["test"]
-    if shared:
-        raise InputError(f"{folder}: trains and tests {', '.join(sorted(shared))}; {remedy}")
-    return description
-
-
-def read_records(folder, part):
-    """Rows of `<part>.csv` as dicts by RECORD_COLUMNS, all values text, in the LMDB's key order.
-
-    Raises InputError if the file is missing or not as `build` wrote it.
-    """
-    path = Path(folder) / f"{part}.csv"
-    remedy = "build it again with python -m data_prep lmdb"
-    if not path.is_file():
-        raise InputError(f"{path}: is missing; {remedy}")
-    rows = []
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, strict=True)
-            for row in reader:
-                if not _is_record(row):
-                    raise InputError(f"{path}, line {reader.line_num}: no whole record; {remedy}")
-                rows.append(row)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: damaged ({error}); {remedy}") from None
-    return rows
-
-
-def _is_record(row):
-    return (
-        tuple(row) == RECORD_COLUMNS
-        and None not in row.values()
-        and row["class_id"].isdecimal()
-        and row["copy"].isdecimal()
-    )
+        existing = lmdb_folder.check(out)
+    except (OSError, InputError):
+        return None
+    same = {**description["inputs"], "faces_sha256": existing["inputs"]["faces_sha256"]}
+    return existing if existing["inputs"] == same else None
 
 
 def add_arguments(parser):
@@ -329,46 +219,89 @@ def add_arguments(parser):
     which.add_argument(
         "--test-only", action="store_true", help="no training: every image goes into test/"
     )
-    parser.add_argument("--classes", choices=CLASSES, required=True)
+    which.add_argument(
+        "--identities",
+        action="store_true",
+        help="for pre-training: single faces, every subject a class, images of each in test/",
+    )
+    parser.add_argument("--classes", choices=CLASSES, help="of a fold or --test-only")
+    parser.add_argument(
+        "--hold-out",
+        type=at_least(1),
+        metavar="N",
+        help=f"images of each identity that go into test/ ({HOLD_OUT})",
+    )
+    parser.add_argument(
+        "--least",
+        type=at_least(1),
+        metavar="N",
+        help=f"leave out identities with fewer images ({LEAST})",
+    )
     parser.add_argument(
         "--copies",
         type=at_least(0),
-        default=COPIES,
-        help="augmented copies of each face (%(default)s)",
+        metavar="N",
+        help=f"augmented copies of each face ({COPIES}; of identities {IDENTITY_COPIES})",
     )
     parser.add_argument(
         "--seed", type=at_least(0), default=0, help="of shuffling and augmentation (%(default)s)"
     )
+    parser.add_argument(
+        "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
+    )
+    parser.set_defaults(refuse=parser.error)
 
 
 def run(arguments):
-    fold = None if arguments.test_only else arguments.fold
-    description, built = build(
-        arguments.index,
-        arguments.output,
-        fold,
-        arguments.classes,
-        copies=arguments.copies,
-        seed=arguments.seed,
-    )
-    for part in ("train", "test"):
-        counts = description[part]
-        if counts["records"]:
-            samples = ", ".join(f"{name} {count}" for name, count in counts["samples"].items())
-            subjects = len(counts["subjects"])
-            print(f"{part}: {counts['records']} pairs of {subjects} subjects ({samples})")
+    build_kind = _run_identities if arguments.identities else _run_fold
+    description, built = build_kind(arguments)
     print(f"{arguments.output}: " + ("written" if built else "already built from the same inputs"))
 
 
-def add_check_arguments(parser):
-    parser.add_argument("folder", help="folder that lmdb wrote")
-
-
-def run_check(arguments):
-    description = check(arguments.folder)
-    counts = ", ".join(
-        f"{part} {description[part]['records']} pairs"
-        for part in ("train", "test")
-        if description[part]["records"]
+def _run_fold(arguments):
+    for option, value in (("--hold-out", arguments.hold_out), ("--least", arguments.least)):
+        if value is not None:
+            arguments.refuse(f"{option} is for --identities only")
+    if arguments.classes is None:
+        arguments.refuse(f"give --classes: {', '.join(CLASSES)}")
+    description, built = build(
+        arguments.index,
+        arguments.output,
+        None if arguments.test_only else arguments.fold,
+        arguments.classes,
+        COPIES if arguments.copies is None else arguments.copies,
+        arguments.seed,
+        arguments.workers,
     )
-    print(f"{arguments.folder}: whole ({counts})")
+    for part in lmdb_folder.parts_of(description):
+        counts = description[part]
+        samples_of = ", ".join(f"{name} {count}" for name, count in counts["samples"].items())
+        subjects = len(counts["subjects"])
+        print(f"{part}: {counts['records']} pairs of {subjects} subjects ({samples_of})")
+    return description, built
+
+
+def _run_identities(arguments):
+    if arguments.classes is not None:
+        arguments.refuse("--classes is not for --identities, where every subject is a class")
+    hold_out = HOLD_OUT if arguments.hold_out is None else arguments.hold_out
+    description, built = build_identities(
+        arguments.index,
+        arguments.output,
+        hold_out,
+        LEAST if arguments.least is None else arguments.least,
+        IDENTITY_COPIES if arguments.copies is None else arguments.copies,
+        arguments.seed,
+        arguments.workers,
+    )
+    for part in lmdb_folder.parts_of(description):
+        identities = len(description["class_names"])
+        print(f"{part}: {description[part]['records']} faces of {identities} identities")
+    left_out = description["left_out"]
+    if left_out:
+        least = description["inputs"]["least"]
+        print(
+            f"left out: {len(left_out)} identities with fewer than {least} images, "
+            f"{sum(left_out.values())} images"
+        )
+    return description, built

@@ -14,7 +14,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from data_prep import FACE_SIZE, augment, build_lmdb, index
+from data_prep import FACE_SIZE, augment, index, lmdb_folder
 from data_prep.__main__ import main
 from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs, write_pairs
 from gcnet.errors import InputError
@@ -137,7 +137,7 @@ def test_fold_of_the_paper(tmp_path, index_path, capsys):
 
     names = CLASSES["7"]
     for part, samples in (("train", 18 * 7), ("test", 2 * 7)):
-        rows = build_lmdb.read_records(out, part)
+        rows = lmdb_folder.read_table(out, part)
         pairs, labels = read_pairs(out / part)
         copies = 2 if part == "train" else 1
         assert len(rows) == len(pairs) == samples * copies
@@ -159,8 +159,8 @@ def test_training_pairs_are_shuffled_and_test_pairs_not(tmp_path, index_path):
     for seed in "0", "1":
         options = ["--fold", "3", "--classes", "7", "--copies", "1", "--seed", seed]
         assert build(index_path, tmp_path / seed, *options) == 0
-    train = {seed: build_lmdb.read_records(tmp_path / seed, "train") for seed in "01"}
-    test = build_lmdb.read_records(tmp_path / "0", "test")
+    train = {seed: lmdb_folder.read_table(tmp_path / seed, "train") for seed in "01"}
+    test = lmdb_folder.read_table(tmp_path / "0", "test")
 
     assert [row["image"] for row in train["0"]] != [row["image"] for row in train["1"]]
     runs = sum(a["label"] == b["label"] for a, b in zip(train["0"], train["0"][1:], strict=False))
@@ -181,7 +181,7 @@ def test_classes(tmp_path, index_path, classes, each):
     _, labels = read_pairs(out / "test")
     assert len(labels) == each
     assert set(labels) == set(range(len(CLASSES[classes])))
-    rows = build_lmdb.read_records(out, "test")
+    rows = lmdb_folder.read_table(out, "test")
     assert {row["label"]: int(row["class_id"]) for row in rows} == {
         name: number for number, name in enumerate(CLASSES[classes])
     }
@@ -234,7 +234,7 @@ def test_photographs_without_reference_can_be_tested_only(tmp_path, capsys):
     assert (pairs[:, 0] == pairs[:, 1]).all()
     assert (pairs[1, 0] == pixels(path, "2.png")).all()
     assert not (out / "train").exists()
-    records = build_lmdb.read_records(out, "test")
+    records = lmdb_folder.read_table(out, "test")
     assert [record["sequence"] for record in records] == ["0.png", "2.png"]
 
     assert build(path, tmp_path / "fold", "--fold", "0", "--classes", "7") == 1
@@ -274,7 +274,7 @@ def test_training_face_without_reference(tmp_path, capsys):
     # In the fold that tests S1 it is its own reference.
     out = tmp_path / "lmdb"
     assert build(path, out, "--fold", "0", "--classes", "7", "--copies", "0") == 0
-    assert build_lmdb.read_records(out, "test")[0]["reference"] == ""
+    assert lmdb_folder.read_table(out, "test")[0]["reference"] == ""
     pairs, _ = read_pairs(out / "test")
     assert (pairs[0, 0] == pairs[0, 1]).all()
 
@@ -448,32 +448,37 @@ def test_truncated_lmdb_is_an_error_not_a_crash(fold, size):
         read_pairs(fold / "test")
 
 
-def run_on_small_disk(folder, command):
-    """Run `command`, which writes below `folder`, where only 1 MB fits; what is left there.
+def run_on_small_disk(folder, command, size):
+    """Run `command`, which writes below `folder`, where `size` bytes fit; what is left there.
 
     The disk is a small one of its own where the kernel lets us make one, else the size of each file
     is limited.
     """
-    script = 'mount -t tmpfs -o size=1m none "$0" && { "$@"; status=$?; ls -A "$0"; exit $status; }'
+    script = (
+        f'mount -t tmpfs -o size={size} none "$0" && '
+        '{ "$@"; status=$?; ls -A "$0"; exit $status; }'
+    )
     mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
     if subprocess.run([*mounted, "true"], capture_output=True).returncode == 0:
         done = subprocess.run([*mounted, *command], capture_output=True, text=True)
         return done, done.stdout.split()
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     done = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
     return done, os.listdir(folder)
 
 
-def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path):
+@pytest.mark.parametrize(("size", "file"), [(1 << 20, "/faces"), (3 << 20, "lmdb/train")])
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path, size, file):
     out = tmp_path / "lmdb"
     command = [sys.executable, "-m", "data_prep", "lmdb", str(index_path), "-o", str(out)]
-    done, left = run_on_small_disk(tmp_path, [*command, "--fold", "3", "--classes", "7"])
+    command += ["--fold", "3", "--classes", "7"]
+    done, left = run_on_small_disk(tmp_path, command, size)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
-    assert "lmdb/train" in done.stderr
+    assert f"{file}: cannot write" in done.stderr
     assert "is the disk full" in done.stderr
     assert left == []
 
@@ -481,5 +486,5 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path):
 def test_records_table_lists_every_key_once(fold):
     with open(fold / "train.csv", newline="") as file:
         rows = list(csv.reader(file))
-    assert tuple(rows[0]) == build_lmdb.RECORD_COLUMNS
+    assert tuple(rows[0]) == lmdb_folder.RECORD_COLUMNS
     assert [row[0] for row in rows[1:]] == [f"{number:08d}" for number in range(252)]

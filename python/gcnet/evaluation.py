@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import FACE_SIZE, build_lmdb
+from data_prep import FACE_SIZE, build_lmdb, lmdb_folder
 from data_prep.atomic import replacing
 from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs
 from gcnet import engine as engines
@@ -196,7 +196,7 @@ def evaluate(run, index=None):
     parts = []
     for fold in finished:
         lmdb = tested or _own_lmdb(run, fold)
-        records = build_lmdb.read_records(lmdb, "test")
+        records = lmdb_folder.read_table(lmdb, "test")
         if run.settings.net == "mlcnn":
             _check_references(run, records)
         pairs, labels = read_pairs(lmdb / "test")
@@ -262,7 +262,7 @@ def _own_lmdb(run, fold):
     """The LMDBs that a fold was trained with; built again from the index if gone or damaged."""
     lmdb = run.lmdb_folder(fold)
     try:
-        description = build_lmdb.check(lmdb)
+        description = lmdb_folder.check(lmdb)
     except InputError:
         description = runs.build_lmdbs(run, fold)
     runs.check_same_faces(run, fold, description)
