@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from data_prep import align, build_lmdb, databases, synthetic, verify_lmdb
+from data_prep import align, build_lmdb, databases, peaks, synthetic, verify_lmdb
 from gcnet.errors import one_line_errors
 
 _COMMANDS = (
@@ -27,6 +27,13 @@ _COMMANDS = (
         align.add_arguments,
         align.run,
         "python -m data_prep align data/ckplus/index.csv -o data/ckplus/faces",
+    ),
+    (
+        "peaks",
+        "find the peak of each sequence of an aligned index, with a page to correct it",
+        peaks.add_arguments,
+        peaks.run,
+        "python -m data_prep peaks data/mmi/faces/index.csv -o data/mmi_peaks.csv",
     ),
     (
         "lmdb",

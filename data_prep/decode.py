@@ -15,7 +15,7 @@ def decode(path, flags):
     data = np.fromfile(path, np.uint8)
     if data.size == 0:
         return None
-    with _quiet():
+    with quiet():
         try:
             return cv2.imdecode(data, flags)
         except cv2.error:
@@ -23,7 +23,7 @@ def decode(path, flags):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Standard error closed: the C libraries under OpenCV write there about damaged files."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

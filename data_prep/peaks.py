@@ -1,0 +1,217 @@
+"""The peak of each sequence: a proposal by measure, and a page to correct it by hand.
+
+Reads an aligned index with the frames of whole sequences (`index mmi --every 2`, then `align`).
+Writes two files: CSV, columns sequence and frame, which `index mmi --peaks` reads, and beside it a
+page (.html) with the faces of each sequence and their distances from the first, neutral one. A
+click on a face chooses it; the page's button saves the corrected CSV. Rows that the CSV has already
+are kept.
+"""
+
+import base64
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_prep import FACE_SIZE, index
+from data_prep.atomic import replacing
+from data_prep.decode import decode
+from gcnet.errors import InputError
+from gcnet.protocol import NEUTRAL
+
+COLUMNS = ("sequence", "frame")
+
+SHORTEST = 3
+
+# A face of 66x66 takes some 1.4 KB so: a page of 205 sequences of 50 faces is 20 MB.
+_JPEG_QUALITY = 70
+# JPEG's widest image is 65,535 pixels; browsers draw pictures up to 32,767.
+_LONGEST = 32767 // FACE_SIZE
+
+_CURVE_HEIGHT = 64
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Measured frames of a sequence. `distances`: gray levels, as `frames`; `peak`: a frame."""
+
+    name: str
+    label: str
+    frames: list
+    distances: np.ndarray
+    peak: int
+    strip: bytes
+
+    @property
+    def curve(self):
+        """Points of the distances for an SVG polyline, x in faces, y down from 0 to 1."""
+        highest = max(float(self.distances.max()), 1.0)
+        return " ".join(
+            f"{place + 0.5:g},{1 - float(distance) / highest:.3f}"
+            for place, distance in enumerate(self.distances)
+        )
+
+
+def read(path):
+    """{sequence: frame} of a peaks file. Raises InputError naming its line."""
+    peaks = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                raise InputError(f"{path}, line 1: the columns must be {','.join(COLUMNS)}")
+            for record in reader:
+                where = f"{path}, line {reader.line_num}"
+                sequence, frame = ((record[name] or "").strip() for name in COLUMNS)
+                if not sequence:
+                    raise InputError(f"{where}: sequence is empty; fill it in or drop the row")
+                if not (frame.isascii() and frame.isdigit() and int(frame)):
+                    raise InputError(f"{where}: frame {frame!r} is no number from 1 on; correct it")
+                if sequence in peaks:
+                    raise InputError(f"{where}: {sequence} is there twice; drop one of the rows")
+                peaks[sequence] = int(frame)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make it with `python -m data_prep peaks`") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+    return peaks
+
+
+def write(path, peaks):
+    """Write {sequence: frame} in order of the sequences, whole or not at all."""
+    with replacing(path, newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(sorted(peaks.items()))
+
+
+def propose(distances):
+    """The place (from 1 on) of the peak in a sequence's distances from its first frame."""
+    smooth = np.convolve(np.pad(distances, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+    return 1 + int(np.argmax(smooth[1:]))
+
+
+def measure(faces):
+    """Mean absolute gray difference of each face (N x H x W, uint8) from the first, float64."""
+    faces = faces.astype(np.float64)
+    return np.abs(faces - faces[0]).mean(axis=(1, 2))
+
+
+def add_arguments(parser):
+    parser.add_argument(
+        "index", type=Path, help="index.csv of aligned faces, with whole sequences"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="CSV",
+        help="file for the peaks; the page is written beside it",
+    )  # fmt: skip
+
+
+def run(arguments):
+    """Write the peaks and the page; print how many were kept and proposed. Raises InputError."""
+    path = arguments.output
+    page = path.with_suffix(".html")
+    if page == path:
+        raise InputError(f"{path}: is the name of the page; give one that ends with .csv")
+    kept = read(path) if path.exists() else {}
+    table = index.read(arguments.index)
+    sequences = [
+        _sequence(table, name, rows)
+        for name, rows in tqdm(
+            _whole_sequences(table).items(),
+            desc="peaks", unit="sequence", leave=False, disable=None,
+        )
+    ]  # fmt: skip
+    proposed = {sequence.name: sequence.peak for sequence in sequences}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, proposed | kept)
+    _write_page(page, path.name, sequences, kept)
+    print(
+        f"{path}: written, {len(set(proposed) - set(kept))} peaks proposed, "
+        f"{len(kept)} kept as they were"
+    )
+    print(f"{page}: open it to correct them")
+
+
+def _whole_sequences(table):
+    """{sequence: its rows in order of their frames}, without those too short to have a peak."""
+    groups = {}
+    for row in table.rows:
+        if row.frame:
+            groups.setdefault(row.sequence, []).append(row)
+    whole = {}
+    for name, rows in sorted(groups.items()):
+        subjects = {row.subject for row in rows}
+        if len(subjects) > 1:
+            raise table.error(
+                rows[0],
+                f"sequence {name} is of {len(subjects)} subjects; give sequences names of their own",
+            )
+        if len(rows) >= SHORTEST and any(not row.label for row in rows):
+            whole[name] = sorted(rows, key=lambda row: int(row.frame))[:_LONGEST]
+    if not whole:
+        raise InputError(
+            f"{table.path}: has only labelled frames, no whole sequences; make it with "
+            "`index mmi --every 2`, then align"
+        )
+    return whole
+
+
+def _sequence(table, name, rows):
+    faces = []
+    for row in rows:
+        face = decode(table.file(row.image), cv2.IMREAD_GRAYSCALE)
+        if face is None or face.shape != (FACE_SIZE, FACE_SIZE):
+            raise table.error(
+                row, f"{row.image} is no face of {FACE_SIZE}x{FACE_SIZE} pixels; align the index"
+            )
+        faces.append(face)
+    distances = measure(np.stack(faces))
+    frames = [int(row.frame) for row in rows]
+    strip = cv2.imencode(".jpg", np.hstack(faces), (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1]
+    labels = {row.label for row in rows} - {NEUTRAL, ""}
+    return Sequence(
+        name=name,
+        label=", ".join(sorted(labels)),
+        frames=frames,
+        distances=distances,
+        peak=frames[propose(distances)],
+        strip=strip.tobytes(),
+    )
+
+
+def _write_page(page, csv_name, sequences, kept):
+    # Imported here: half a second that no other command needs.
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    shown = {sequence.name for sequence in sequences}
+    data = {
+        "file": csv_name,
+        "others": {name: frame for name, frame in kept.items() if name not in shown},
+        "sequences": [
+            {
+                "name": sequence.name,
+                "frames": sequence.frames,
+                "distances": [round(float(distance), 2) for distance in sequence.distances],
+                "proposed": sequence.peak,
+                "chosen": kept.get(sequence.name, sequence.peak),
+            }
+            for sequence in sequences
+        ],
+    }
+    text = environment.get_template("peaks.html.j2").render(
+        sequences=sequences, data=data, face=FACE_SIZE, curve_height=_CURVE_HEIGHT
+    )
+    with replacing(page, encoding="utf-8") as file:
+        file.write(text)
