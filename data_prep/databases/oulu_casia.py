@@ -29,10 +29,10 @@ LMDBs made of them, must not be passed on.
 
 Sources: Zhao, Huang, Taini, Li, Pietikainen: Facial expression recognition from near-infrared
 videos, Image and Vision Computing 2011 (subjects, expressions, 320x240 pixels, 25 frames a
-second). The tree as public code reads it: paths like OriginalImg/VL/Strong/P012/Anger/017.jpeg and
-the archive's name B_OriginalImg.zip in read-mes of expression recognition code, and the six folder
-names. HuiDingUMD/ExprGAN, issue 5 (file names that changed). One project counts 479 sequences in
-the cropped archive; the original one is taken to have all 480.
+second). Folders and suffix: oulu_casia_utils.py of varshanth/AuVi_Buddy_-_A_Synergy_of_FER-MER;
+file names and the archive's: HayeonLee/DTAN-ICCV15-pytorch and read-mes of its successors. Files
+that were named anew: HuiDingUMD/ExprGAN, issue 5. One project counts 479 sequences of cropped
+faces; the original images are taken to have all 480.
 """
 
 import re
