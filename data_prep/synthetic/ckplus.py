@@ -174,17 +174,32 @@ def _write_sequence(folder, job, sequence):
     images, emotion, points = (folder / kind / place for kind in (IMAGES, EMOTION, LANDMARKS))
     for needed in (images, emotion) + ((points,) if job.landmarks else ()):
         needed.mkdir(parents=True)
-    course = functools.partial(time_course, frames=sequence.frames)
-    renderings = draw_sequence(
-        job.camera, sequence.subject_index, int(sequence.sequence), sequence.expression, course
-    )
-    for frame, rendering in enumerate(renderings, start=1):
+    drawn = _draw(job.camera, sequence)
+    for frame, (image, landmarks) in enumerate(drawn, start=1):
         name = f"{stem}_{frame:08d}"
-        (images / f"{name}.png").write_bytes(encode(rendering.image, ".png"))
+        (images / f"{name}.png").write_bytes(image)
         if job.landmarks:
             (points / f"{name}_landmarks.txt").write_text(
-                "   %.7e   %.7e\n" * 68 % tuple(rendering.landmarks.ravel().tolist())
+                "   %.7e   %.7e\n" * 68 % tuple(landmarks.ravel().tolist())
             )
     if sequence.expression:
         code = CODES.index(sequence.expression)
         (emotion / f"{stem}_{sequence.frames:08d}_emotion.txt").write_text(f"   {code:.7e}\n")
+
+
+def _draw(camera, sequence):
+    """[(PNG file, 68 x 2 landmarks)] of the frames."""
+    what = int(sequence.sequence), sequence.expression, sequence.frames
+    if camera.people:
+        return _draw_again(camera, sequence.subject_index % camera.people, *what)
+    return _draw_anew(camera, sequence.subject_index, *what)
+
+
+def _draw_anew(camera, person, number, expression, frames):
+    course = functools.partial(time_course, frames=frames)
+    renderings = draw_sequence(camera, person, number, expression, course)
+    return [(encode(rendering.image, ".png"), rendering.landmarks) for rendering in renderings]
+
+
+# Few people show the same sequences again and again: a full tree is then written in seconds.
+_draw_again = functools.lru_cache(maxsize=128)(_draw_anew)

@@ -68,10 +68,17 @@ def write_subject(folder, job):
     subject = folder / "OriginalImg" / LIGHT / f"P{job.person + 1:03d}"
     sequences = zip(EXPRESSION_FOLDERS.items(), job.lengths, strict=True)
     for number, ((name, expression), frames) in enumerate(sequences):
-        course = functools.partial(time_course, frames=frames)
-        renderings = draw_sequence(job.camera, job.person, number, expression, course)
+        person = job.person % job.camera.people if job.camera.people else job.person
         place = subject / name
         place.mkdir(parents=True)
-        for frame, rendering in enumerate(renderings):
-            (place / f"{frame:03d}.jpeg").write_bytes(encode(rendering.image, ".jpeg"))
+        for frame, image in enumerate(_images(job.camera, person, number, expression, frames)):
+            (place / f"{frame:03d}.jpeg").write_bytes(image)
     return sum(job.lengths)
+
+
+# Few people show the same sequences again and again: a full tree is then written in seconds.
+@functools.lru_cache(maxsize=64)
+def _images(camera, person, number, expression, frames):
+    course = functools.partial(time_course, frames=frames)
+    renderings = draw_sequence(camera, person, number, expression, course)
+    return [encode(rendering.image, ".jpeg") for rendering in renderings]
