@@ -3,14 +3,15 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 SHELL := /bin/sh
 
-.PHONY: help setup caffe demo test fuzz bench
+.PHONY: help setup caffe demo data test fuzz bench
 help:
 	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
+	@echo "make data    DATABASE=ckplus ROOT=/path/to/CK+: index, align, the LMDBs of all folds"
 	@echo "make test    all tests, against BVLC Caffe itself"
 	@echo "make fuzz    the random tests with new seeds, until one fails or Ctrl-C"
 	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
 	@echo "make setup   the Python environment alone, in .venv"
-	@echo "make bench   measure the synthetic faces, and the engines into bench/results.md"
+	@echo "make bench   measure faces, data preparation and engines into bench/results.md"
 
 setup: .venv/installed
 .venv/installed: pyproject.toml
@@ -33,6 +34,11 @@ demo: setup
 	$(PYTHON) python/train_folds.py --index $(DEMO)/faces/index.csv --net s1r1 --folds 0,1 --max-iter 500 --batch 8 --run runs/demo
 	$(PYTHON) python/eval_folds.py runs/demo
 
+data: setup
+	@test -n "$(DATABASE)" -a -n "$(ROOT)" || { \
+	  echo "error: say which database and where: make data DATABASE=ckplus ROOT=/path/to/CK+" >&2; exit 1; }
+	@$(PYTHON) -m data_prep prepare $(DATABASE) "$(ROOT)" -o data/$(DATABASE)
+
 test: setup caffe
 	$(PYTHON) -m pytest
 
@@ -45,4 +51,5 @@ fuzz: setup caffe
 bench: setup caffe
 	@$(PYTHON) -m pip install --quiet --editable '.[test,bench]'
 	$(PYTHON) bench/synthetic_faces.py
+	$(PYTHON) bench/data.py
 	$(PYTHON) bench/engines.py
