@@ -17,7 +17,7 @@ order matters here, because a later release is said to number them anew.
 
 Labels in the index: the first frame is neutral and the reference of the whole sequence, the last
 --apex frames carry the emotion, and those between stay without label. The paper counts 480
-sequences of 80 subjects, "visible normal illumination conditions": six expressions of each.
+sequences of 80 subjects, in visible light and normal illumination: six expressions of each.
 
 Cropped faces (VL_Acropped in another archive) are not read: they are cut and scaled in their own
 way, and align does that alike for all databases.
