@@ -24,9 +24,9 @@ KEY_DIGITS = 8
 _REMEDY = "build it again with python -m data_prep lmdb"
 
 _FIRST_MAP_SIZE = 1 << 24
-_RECORDS_PER_COMMIT = 500
+RECORDS_PER_COMMIT = 500
 # What was read of a map counts as memory of the process until the map is closed: 12 KB a pair.
-_RECORDS_PER_OPENING = 5000
+RECORDS_PER_OPENING = 5000
 
 
 def key_of(number):
@@ -55,7 +55,7 @@ def write_values(path, values):
     try:
         # lock=False: only this process knows the folder. sync=False: one flush at the end.
         with lmdb.open(str(path), map_size=_FIRST_MAP_SIZE, lock=False, sync=False) as database:
-            while batch := list(itertools.islice(records, _RECORDS_PER_COMMIT)):
+            while batch := list(itertools.islice(records, RECORDS_PER_COMMIT)):
                 _commit(database, batch)
             database.sync(True)
     except lmdb.Error as error:
@@ -120,10 +120,10 @@ def read_records(path, shape=PAIR_SHAPE):
         with open_pairs(path) as database, database.begin() as transaction:
             cursor = transaction.cursor()
             if last is None or cursor.set_range(last) and cursor.next():
-                for key, value in itertools.islice(cursor, _RECORDS_PER_OPENING):
+                for key, value in itertools.islice(cursor, RECORDS_PER_OPENING):
                     yield key, *_decode(path, key, value, shape)
                     last, count = key, count + 1
-        if count < _RECORDS_PER_OPENING:
+        if count < RECORDS_PER_OPENING:
             return
 
 

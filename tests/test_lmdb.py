@@ -5,8 +5,10 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 
 import cv2
@@ -14,9 +16,17 @@ import lmdb
 import numpy as np
 import pytest
 
-from data_prep import FACE_SIZE, augment, index, lmdb_folder
+from data_prep import FACE_SIZE, augment, build_lmdb, index, lmdb_folder
 from data_prep.__main__ import main
-from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs, write_pairs
+from data_prep.atomic import replacing_folder
+from data_prep.pairs import (
+    FACE_SHAPE,
+    PAIR_SHAPE,
+    open_pairs,
+    read_pairs,
+    read_records,
+    write_pairs,
+)
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, EXPRESSIONS, folds
 
@@ -364,6 +374,204 @@ def test_wrong_number_is_told_with_what_to_give(tmp_path, index_path, capsys, va
     assert "--copies: give a whole number, 0 or more\n" in capsys.readouterr().err
 
 
+def test_same_bytes_whatever_the_workers(tmp_path, index_path, monkeypatch):
+    monkeypatch.setattr(build_lmdb, "WORTH_WORKERS", 0)
+    monkeypatch.setattr(build_lmdb, "RECORDS_PER_TASK", 20)
+    options = ["--fold", "3", "--classes", "7", "--copies", "4", "--workers"]
+    for workers in "1", "2", "3":
+        assert build(index_path, tmp_path / workers, *options, workers) == 0
+    assert content(tmp_path / "1") == content(tmp_path / "2") == content(tmp_path / "3")
+    assert main(["check", str(tmp_path / "3"), "--workers", "2"]) == 0
+
+
+KILLED = """
+import multiprocessing
+import os
+import signal
+import sys
+
+from data_prep import build_lmdb, pairs
+from data_prep.__main__ import main
+
+if __name__ == "__main__":
+    commit, commits = pairs._commit, iter(range(10000))
+
+    def commit_or_die(database, batch):
+        if next(commits) == int(sys.argv[1]):
+            print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        commit(database, batch)
+
+    pairs._commit = commit_or_die
+    build_lmdb.WORTH_WORKERS, build_lmdb.RECORDS_PER_TASK, pairs.RECORDS_PER_COMMIT = 0, 50, 50
+    sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_killed_build_leaves_nothing_to_the_next(tmp_path, index_path):
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+
+    def run(out, commit):
+        command = [sys.executable, str(script), str(commit), "lmdb", str(index_path), "-o", str(out)]
+        command += ["--fold", "3", "--classes", "7", "--copies", "15", "--workers", "2"]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True)
+
+    out = tmp_path / "out" / "lmdb"
+    for commit in 3, 25:
+        killed = run(out, commit)
+        assert killed.returncode == -signal.SIGKILL
+        assert not out.exists()
+        assert len(os.listdir(out.parent)) == 1
+        workers = killed.stdout.split()
+        assert len(workers) == 2
+        deadline = time.monotonic() + 20
+        while any(os.path.exists(f"/proc/{worker}") for worker in workers):
+            assert time.monotonic() < deadline, "workers outlive their parent"
+            time.sleep(0.01)
+    assert run(out, -1).returncode == 0
+    assert os.listdir(out.parent) == ["lmdb"]
+    undisturbed = tmp_path / "undisturbed" / "lmdb"
+    assert run(undisturbed, -1).returncode == 0
+    assert len(lmdb_folder.read_table(out, "train")) == 18 * 7 * 16
+    assert content(out) == content(undisturbed)
+
+
+def test_what_another_process_builds_is_not_removed(tmp_path, index_path):
+    out = tmp_path / "lmdb"
+    (tmp_path / ".lmdb.abcdefgh").mkdir()
+    (tmp_path / ".lmdb.abcdefgh" / "thesis.tex").write_text("years of work")
+    with replacing_folder(out) as other:
+        (other / "fold.json").write_text("of the other process")
+        assert build(index_path, out) == 0
+        assert main(["check", str(out)]) == 0
+        assert (other / "fold.json").exists()
+    assert (out / "fold.json").read_text() == "of the other process"
+    assert sorted(os.listdir(tmp_path)) == [".lmdb.abcdefgh", "lmdb"]
+
+
+def people():
+    """Numbers of images: Bob 1, P1 2, P2 3, P10 4, with labels and references that do not matter."""
+    rows = [index.Row("bob.png", "Bob")]
+    for subject, images in ("P10", 4), ("P2", 3), ("P1", 2):
+        for n in range(images):
+            label, reference = ("fear", f"{subject}_0.png") if n else ("", "")
+            rows.append(index.Row(f"{subject}_{n}.png", subject, label=label, reference=reference))
+    return rows
+
+
+def identities(index_path, out, *options):
+    return main(["lmdb", str(index_path), "-o", str(out), "--identities", *options])
+
+
+def test_identities(tmp_path, capsys):
+    path = faces(tmp_path / "faces", people())
+    out = tmp_path / "webface"
+    assert identities(path, out) == 0
+    told = capsys.readouterr().out
+    assert "train: 6 faces of 3 identities" in told
+    assert "test: 3 faces of 3 identities" in told
+    assert "left out: 1 identities with fewer than 2 images, 1 images" in told
+    description = json.loads((out / "identities.json").read_text())
+    assert description["class_names"] == ["P1", "P2", "P10"]
+    assert description["left_out"] == {"Bob": 1}
+
+    images = []
+    for part, samples in ("train", [1, 2, 3]), ("test", [1, 1, 1]):
+        found, labels = read_pairs(out / part, FACE_SHAPE)
+        rows = lmdb_folder.read_table(out, part)
+        assert np.bincount(labels).tolist() == samples
+        assert [row["subject"] for row in rows] == [["P1", "P2", "P10"][n] for n in labels]
+        assert [row["class_id"] for row in rows] == list(map(str, labels))
+        for row, face in zip(rows, found, strict=True):
+            assert (face[0] == pixels(path, row["image"])).all()
+        images += [row["image"] for row in rows]
+    assert sorted(images) == sorted(row.image for row in people() if row.subject != "Bob")
+
+    assert main(["check", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "whole (train 6 faces, test 3 faces)" in told and "equal to the faces" in told
+    before = content(out)
+    assert identities(path, out) == 0
+    assert "already built" in capsys.readouterr().out
+    assert content(out) == before
+
+
+def test_identities_with_options(tmp_path):
+    path = faces(tmp_path / "faces", people())
+    out = tmp_path / "webface"
+    options = ["--hold-out", "2", "--least", "3", "--copies", "2", "--seed"]
+    held_out = set()
+    for seed in map(str, range(10)):
+        assert identities(path, out, *options, seed) == 0
+        assert np.bincount(read_pairs(out / "train", FACE_SHAPE)[1]).tolist() == [3, 6]
+        assert np.bincount(read_pairs(out / "test", FACE_SHAPE)[1]).tolist() == [2, 2]
+        held_out.add(frozenset(row["image"] for row in lmdb_folder.read_table(out, "test")))
+        assert main(["check", str(out)]) == 0
+    assert len(held_out) > 5
+    found, _ = read_pairs(out / "train", FACE_SHAPE)
+    for row, face in zip(lmdb_folder.read_table(out, "train"), found, strict=True):
+        expected = pixels(path, row["image"])[None]
+        if row["copy"] != "0":
+            expected = augment.apply(augment.draw(9, f"{row['image']}\n{row['copy']}"), expected)
+        assert (face == expected).all()
+
+
+def test_check_of_identities_compares_faces(tmp_path, capsys):
+    path = faces(tmp_path / "faces", people())
+    out = tmp_path / "webface"
+    assert identities(path, out) == 0
+
+    def change(found, labels):
+        found[1, 0, 0, 0] ^= 1
+
+    rewrite(out, "train", change)
+    refused(capsys, main(["check", str(out)]), "webface/train: record 00000001 is not what P")
+
+
+def test_identities_that_cannot_be(tmp_path, capsys):
+    path = faces(tmp_path / "faces", people())
+    out = tmp_path / "webface"
+    refused(capsys, identities(path, out, "--least", "5"), path, "none of its 4 subjects has 5")
+    refused(capsys, identities(path, out, "--hold-out", "3"), "give --least 4")
+    assert os.listdir(tmp_path) == ["faces"]
+    # A folder of identities is not replaced by a fold.
+    assert identities(path, out) == 0
+    before = content(out)
+    refused(capsys, build(path, out, "--test-only", "--classes", "7"), out, "identities.json")
+    assert content(out) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--identities", "--classes", "7"], "--classes is not for --identities"),
+        (["--identities", "--fold", "0"], "not allowed with argument"),
+        (["--fold", "0", "--classes", "7", "--least", "3"], "--least is for --identities only"),
+        (["--fold", "0", "--classes", "7", "--hold-out", "3"], "--hold-out is for --identities"),
+        (["--test-only"], "give --classes: 6, "),
+        (["--identities", "--hold-out", "0"], "give a whole number, 1 or more"),
+    ],
+)
+def test_options_that_exclude_each_other(tmp_path, index_path, capsys, options, expected):
+    with pytest.raises(SystemExit) as error:
+        build(index_path, tmp_path / "lmdb", *options)
+    assert error.value.code == 2
+    assert expected in capsys.readouterr().err.splitlines()[-1]
+    assert os.listdir(tmp_path) == []
+
+
+def test_records_are_read_in_stretches(tmp_path, monkeypatch):
+    pairs = np.arange(12, dtype=np.uint8)[:, None, None, None] + np.zeros(PAIR_SHAPE, np.uint8)
+    write_pairs(tmp_path / "pairs", zip(pairs, range(12), strict=True))
+    for stretch in 1, 4, 5, 12, 13:
+        monkeypatch.setattr("data_prep.pairs.RECORDS_PER_OPENING", stretch)
+        found = list(read_records(tmp_path / "pairs"))
+        assert [(key, pair[0, 0, 0], label) for key, pair, label in found] == [
+            (b"%08d" % n, n, n) for n in range(12)
+        ]
+
+
 @pytest.fixture(scope="module")
 def whole_fold(tmp_path_factory, index_path):
     out = tmp_path_factory.mktemp("whole") / "lmdb"
@@ -380,6 +588,79 @@ def fold(tmp_path, whole_fold):
 def test_check_accepts_a_whole_fold(fold, capsys):
     assert main(["check", str(fold)]) == 0
     assert "whole (train 252 pairs, test 14 pairs)" in capsys.readouterr().out
+
+
+def rewrite(fold, part, change):
+    """Write the LMDB `part` again, its (pairs, labels) changed in place by `change`."""
+    shape = FACE_SHAPE if (fold / "identities.json").exists() else PAIR_SHAPE
+    found, labels = read_pairs(fold / part, shape)
+    change(found, labels)
+    shutil.rmtree(fold / part)
+    write_pairs(fold / part, zip(found, labels, strict=True))
+
+
+def first(fold, part, **values):
+    """Number of the first record whose row in the table has these values."""
+    rows = lmdb_folder.read_table(fold, part)
+    return next(n for n, row in enumerate(rows) if values.items() <= row.items())
+
+
+@pytest.mark.parametrize("copy", ["0", "1"])
+@pytest.mark.parametrize("channel", [0, 1])
+def test_check_compares_every_pixel(fold, capsys, copy, channel):
+    number = first(fold, "train", copy=copy)
+
+    def change(pairs, labels):
+        pairs[number, channel, 33, 33] ^= 1
+
+    rewrite(fold, "train", change)
+    refused(capsys, main(["check", str(fold)]), "lmdb/train: record", f"{number:08d}", "build it")
+    # The quick check before each training has no faces to compare with.
+    lmdb_folder.check(fold)
+
+
+def test_check_finds_the_reference_of_another_subject(fold, capsys):
+    a, b = first(fold, "test", subject="S4"), first(fold, "test", subject="S14")
+
+    def change(pairs, labels):
+        pairs[[a, b], 1] = pairs[[b, a], 1]
+
+    rewrite(fold, "test", change)
+    refused(capsys, main(["check", str(fold)]), f"lmdb/test: record {a:08d} is not what S4_")
+
+
+def test_check_finds_a_table_of_another_sequence(fold, capsys):
+    path = fold / "test.csv"
+    path.write_text(path.read_text().replace("S4_fear_2.png,", "S4_disgust_2.png,"))
+    refused(capsys, main(["check", str(fold)]), "lmdb/test.csv: record", "not what the index gives")
+
+
+def test_check_says_what_cannot_be_compared(tmp_path, capsys):
+    path = faces(tmp_path / "faces", sequences())
+    out = tmp_path / "lmdb"
+    assert build(path, out) == 0
+    capsys.readouterr()
+
+    def checked():
+        assert main(["check", str(out)]) == 0
+        whole, told = capsys.readouterr().out.splitlines()
+        assert "whole (train 252 pairs, test 14 pairs)" in whole
+        return told
+
+    assert checked() == f"equal to the faces of {path}"
+    face = path.parent / "S5_fear_2.png"
+    before = face.read_bytes()
+    cv2.imwrite(str(face), np.zeros((FACE_SIZE, FACE_SIZE), np.uint8))
+    told = checked()
+    assert "not compared: 2 records" in told and "changed" in told and "S5_fear_2.png" in told
+    face.unlink()
+    assert "not compared: 2 records" in checked()
+    face.write_bytes(before)
+
+    path.write_text(path.read_text() + "S5_fear_2.png,,,,,\n".replace("S5_fear_2", "other"))
+    assert "not compared: faces and references" in checked()
+    path.unlink()
+    assert f"not compared: faces and references: {path}: no such file" in checked()
 
 
 def move_a_subject(fold):
