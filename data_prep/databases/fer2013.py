@@ -137,7 +137,7 @@ def _rows_of_csv(tree, file, arguments):
                     continue
                 pixels = _pixels(text)
             except ValueError as problem:
-                tree.skip(f"{file}, line {number}", f"{problem}; download the file again")
+                tree.skip(f"{file}, line {number}", f"{problem}, download the file again")
                 continue
             image = images / f"fer{number - 2:07d}.png"
             if not table:
@@ -188,7 +188,7 @@ def _pixels(text):
     try:
         pixels = np.fromstring(text, dtype=np.int64, sep=" ")
     except ValueError:
-        raise ValueError("pixels that are no whole numbers; expected 0 to 255") from None
+        raise ValueError("pixels that are no whole numbers; expected 2304 from 0 to 255") from None
     if pixels.size != SIDE * SIDE:
         raise ValueError(f"{pixels.size} pixels; expected {SIDE * SIDE}")
     if pixels.min() < 0 or pixels.max() > 255:
