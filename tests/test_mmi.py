@@ -271,7 +271,9 @@ DAMAGES = {
     ),
     "code 10": (emotion("10"), "S028-001.xml", "emotion code '10'; expected 0 to 9"),
     "code that is no number": (emotion("happy"), "S028-001.xml", "emotion code 'happy'"),
-    "view 3": (write("session.xml", SESSION_XML.format(3)), "session.xml", "view of the track: '3'"),
+    "view 3": (
+        write("session.xml", SESSION_XML.format(3)), "session.xml", "view of the track: '3'"
+    ),
     "no view": (write("session.xml", "<session><track/></session>"), "session.xml", "missing"),
     "two views": (
         write("session.xml", '<s><track view="0"/><track view="1"/></s>'), "session.xml", "'0' and"

@@ -40,7 +40,7 @@ database, LREC Workshop on Emotion 2010. The files, codes, views and the turned 
 code has them: SyskenGL/cv-project (scripts/mmi-extractor.py) and ShunyuYao/sketch_RL
 (util/vid2pic.py, util/litUse/parse_xml.py); the frontal halves and the code 9 as a preprocess_mmi
 script beside preprocess_bp4d has them (S001 on the right also in a notebook on MMI's apex frames).
-720x576, 24 bits, frontal, profile and dual views: the database's fact sheet at emotion-research.net.
+720x576, frontal, profile and dual views: the database's fact sheet at emotion-research.net.
 """
 
 import json
