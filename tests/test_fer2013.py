@@ -23,9 +23,10 @@ SIZES = {"train": 14, "test": 7}
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory):
     """{"csv", "icml", "folders": a root that may only be read}."""
-    roots = {name: tmp_path_factory.mktemp(name) / "FER 2013" for name in ("csv", "icml", "folders")}
-    for name, root in roots.items():
-        synthetic.write(root, SMALL, workers=1, form=name, **SIZES)
+    roots = {}
+    for form in ("csv", "icml", "folders"):
+        roots[form] = tmp_path_factory.mktemp(form) / "FER 2013"
+        synthetic.write(roots[form], SMALL, workers=1, form=form, **SIZES)
     return roots
 
 

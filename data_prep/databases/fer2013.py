@@ -30,8 +30,10 @@ of other parts than the chosen one are only counted.
 
 No landmarks are given. The contest's page says that faces were registered automatically, so that
 each is more or less centred and takes about the same amount of space; the report says that OpenCV's
-face detector found them and that people corrected the crops. Nobody's name is given: each image is
-a subject of its own in the index, so that no image serves as another one's neutral reference.
+face detector found them and that people corrected the crops. That is not exact enough for fixed
+points, and MTCNN does find such faces: 96 of 100 real ones (lfw_subset of scikit-image, enlarged to
+48x48). Nobody's name is given: each image is a subject of its own in the index, so that no image
+serves as another one's neutral reference.
 
 The data was given to the contestants on Kaggle ("Challenges in Representation Learning: Facial
 Expression Recognition Challenge"), to be downloaded after accepting the contest's rules. The images
@@ -43,6 +45,8 @@ files: torchvision.datasets.FER2013. Numbers per class and part: public programs
 file; they add up to the report's. File names: readme of microsoft/FERPlus. Folders and their file
 names: public programs that read the copies on Kaggle (msambare/fer2013).
 """
+
+from collections import Counter
 
 import cv2
 import numpy as np
@@ -75,8 +79,9 @@ USAGES = {
 
 CSV_FILES = ("fer2013.csv", "icml_face_data.csv")
 
-FOLDERS = dict(zip(("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"), CODES))
-_FOLDERS = FOLDERS | {"disgusted": "disgust", "fearful": "fear", "surprised": "surprise"}
+_NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FOLDERS = dict(zip(_NAMES, CODES, strict=True))
+_ALL_FOLDERS = FOLDERS | {"disgusted": "disgust", "fearful": "fear", "surprised": "surprise"}
 
 
 def add_arguments(parser):
@@ -87,10 +92,10 @@ def add_arguments(parser):
 
 
 def counts(arguments):
-    usages = [COUNTS[usage] for usage in USAGES[arguments.split]]
-    return Counts(
-        "images", {label: sum(usage[label] for usage in usages) for label in CODES}, source="FER2013"
-    )
+    labels = Counter()
+    for usage in USAGES[arguments.split]:
+        labels.update(COUNTS[usage])
+    return Counts("images", labels, source="FER2013")
 
 
 def rows(tree, arguments):
@@ -212,7 +217,7 @@ def _rows_of_folders(tree, folder, split):
     usages = USAGES[split]
     table, images = [], 0
     for place in tree.folders(folder):
-        label = _FOLDERS.get(place.name.lower())
+        label = _ALL_FOLDERS.get(place.name.lower())
         if label is None:
             tree.skip(place, f"no class; expected {', '.join(FOLDERS)}, rename or remove it")
             continue

@@ -81,8 +81,8 @@ def rows(tree, arguments):
             tree.skip(folder, f"its name is no label; use {', '.join(WORDS)}, or move it away")
     if not table and not tree.skipped:
         raise InputError(
-            f"{tree.root}: no picture; give a folder with names like anna_happiness_02.jpg, or with "
-            "folders like happiness"
+            f"{tree.root}: no picture; give a folder with names like anna_happiness_02.jpg, or "
+            "with folders like happiness"
         )
     neutral = {}
     for row in table:
