@@ -37,7 +37,8 @@ serves as another one's neutral reference.
 
 The data was given to the contestants on Kaggle ("Challenges in Representation Learning: Facial
 Expression Recognition Challenge"), to be downloaded after accepting the contest's rules. The images
-were found by a web search and remain their owners'; no licence for passing them on is known to us.
+were found by a web search and remain their owners'; the copies on the web name licences that
+contradict each other (MIT, Apache, CC BY-NC), none of them the authors'. Do not pass them on.
 
 Goodfellow, Erhan, Carrier, Courville and others: Challenges in representation learning: a report on
 three machine learning contests, 2013, arXiv:1307.0414 (how it was made, total per class). CSV

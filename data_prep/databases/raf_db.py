@@ -32,10 +32,10 @@ Nobody's name is given and the same person may be in several images. Each image 
 own in the index, named as the image: no image then serves as another one's neutral reference, and
 results by subject are results by image.
 
-RAF-DB is for non-commercial research and education. Its authors do not own the images' copyright.
-It is given to members of universities and institutes: the request form and the password of the
-archives come by e-mail to the address on http://whdeng.cn/RAF/model1.html. It must not be passed
-on, so neither must LMDBs made of it.
+RAF-DB is for non-commercial research and education only, says its readme, and its authors do not
+own the images' copyright. It is to be asked for by e-mail, at the address on
+http://whdeng.cn/RAF/model1.html. The readme says nothing of passing it on; without the authors'
+word do not, neither the images nor LMDBs made of them.
 
 Layout, names, codes, numbers of the splits, what the five points are and the terms: readme of
 RAF-DB version 1.1. Order of the lines: rafdb_dataset_hq.py of MiviaLab/emotion-robustness,
