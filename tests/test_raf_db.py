@@ -91,6 +91,13 @@ def test_the_folder_basic_is_a_root_too(root):
     assert table(root / "basic") == rows == table(root.parent / "RAF DB")
 
 
+def test_the_label_file_may_be_spelled_right(root):
+    before = table(root)
+    labels = root / "basic" / raf_db.LABELS
+    labels.rename(labels.with_name("list_partition_label.txt"))
+    assert table(root, "--strict") == before
+
+
 def test_untidy_copies_give_the_same_rows(root, tmp_path):
     untidy = tmp_path / "untidy" / "RAF-DB"
     synthetic.write(untidy, SMALL, untidy=True, train=14, test=7, workers=1)

@@ -10,7 +10,8 @@ Layout, after unpacking the archives of the part "basic" where they lie:
       Annotation/auto/, Annotation/boundingbox/      not used
       Feature/                                       not used
 
-"patition" is how the file is spelled. The root may be the folder basic or one that holds it.
+"patition" is how the file is spelled; the readme also says list_partition_label.txt, which is read
+too. The root may be the folder basic or one that holds it.
 
 Emotion codes: 1 surprise, 2 fear, 3 disgust, 4 happiness, 5 sadness, 6 anger, 7 neutral.
 
@@ -100,8 +101,10 @@ def rows(tree, arguments):
     """
     basic = "basic/" if tree.find(tree.root, "basic/EmoLabel") else ""
     emotion = tree.folder(f"{basic}EmoLabel", "give the folder basic of RAF-DB")
-    labels = tree.find(tree.root, basic + LABELS)
-    if labels is None or not labels.is_file():
+    names = (LABELS, LABELS.replace("patition", "partition"))
+    found = (tree.find(tree.root, basic + name) for name in names)
+    labels = next((file for file in found if file is not None and file.is_file()), None)
+    if labels is None:
         raise InputError(f"{emotion}: no {LABELS.split('/')[1]}; download it again with RAF-DB")
     place, archive = IMAGES[arguments.images], f"{IMAGES[arguments.images]}.zip"
     folder = tree.folder(basic + place, f"unpack {archive} of RAF-DB in basic/Image")
