@@ -35,7 +35,7 @@ _WINDOW_SHARE = 1 / 3
 
 # A face of 66x66 takes 1.3 KB of the page so: 205 sequences of 50 faces are 13 MB.
 _JPEG_QUALITY = 70
-# JPEG's widest image is 65,535 pixels; browsers draw pictures up to 32,767.
+# Browsers draw pictures up to 32,767 pixels wide; longer sequences are thinned out.
 _LONGEST = 32767 // FACE_SIZE
 
 _CURVE_HEIGHT = 64
@@ -127,17 +127,18 @@ def run(arguments):
         raise InputError(f"{path}: is the name of the page; give one that ends with .csv")
     kept = read(path) if path.exists() else {}
     table = index.read(arguments.index)
-    sequences = [
-        _sequence(table, name, rows)
-        for name, rows in tqdm(
-            _whole_sequences(table).items(),
-            desc="peaks", unit="sequence", leave=False, disable=None,
-        )
-    ]  # fmt: skip
+    whole, left_out = _whole_sequences(table)
+    progress = tqdm(whole.items(), desc="peaks", unit="sequence", leave=False, disable=None)
+    sequences = [_sequence(table, name, rows) for name, rows in progress]
     proposed = {sequence.name: sequence.peak for sequence in sequences}
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, proposed | kept)
     _write_page(page, path.name, sequences, kept)
+    if left_out:
+        print(
+            f"note: {left_out} sequences are left out, with fewer than {SHORTEST} frames or only "
+            "labelled ones"
+        )
     print(
         f"{path}: written, {len(set(proposed) - set(kept))} peaks proposed, "
         f"{len(kept)} kept as they were"
@@ -146,7 +147,7 @@ def run(arguments):
 
 
 def _whole_sequences(table):
-    """{sequence: its rows in order of their frames}, without those too short to have a peak."""
+    """({sequence: its rows in order of their frames}, how many are left out as not whole)."""
     groups = {}
     for row in table.rows:
         if row.frame:
@@ -160,13 +161,14 @@ def _whole_sequences(table):
                 f"sequence {name} is of {len(subjects)} subjects; give each its own name",
             )
         if len(rows) >= SHORTEST and any(not row.label for row in rows):
-            whole[name] = sorted(rows, key=lambda row: int(row.frame))[:_LONGEST]
+            step = -(-len(rows) // _LONGEST)
+            whole[name] = sorted(rows, key=lambda row: int(row.frame))[::step]
     if not whole:
         raise InputError(
             f"{table.path}: has only labelled frames, no whole sequences; make it with "
             "`index mmi --every 2`, then align"
         )
-    return whole
+    return whole, len(groups) - len(whole)
 
 
 def _sequence(table, name, rows):

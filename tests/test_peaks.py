@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -93,6 +94,19 @@ def test_rows_that_are_there_are_kept(faces, tmp_path, capsys):
     assert entries[first]["chosen"] == proposed[first] + 1
     assert entries[first]["proposed"] == proposed[first]
     assert entries[second]["chosen"] == entries[second]["proposed"] == proposed[second]
+
+
+def test_sequences_that_are_not_whole_are_left_out_and_counted(faces, tmp_path, capsys):
+    whole = first_sequence(faces)
+    rows = list(whole)
+    for sequence, label, those in (("short", "", whole[:2]), ("labelled", "fear", whole[:4])):
+        for row in those:
+            image = shutil.copy(row.image, tmp_path / f"{sequence}{row.frame}.png")
+            rows.append(replace(row, image=str(image), sequence=sequence, label=label))
+    index.write(tmp_path / "index.csv", rows)
+    assert run(tmp_path / "index.csv", tmp_path / "p.csv") == 0
+    assert len(peaks.read(tmp_path / "p.csv")) == 1
+    assert "note: 2 sequences are left out" in capsys.readouterr().out
 
 
 def test_page_holds_every_face_and_nothing_from_elsewhere(faces, tmp_path):

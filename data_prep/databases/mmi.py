@@ -339,9 +339,14 @@ def _write_frames(sequence, wanted):
         for number in range(1, max(missing) + 1):
             capture.grab()
             if number in missing:
-                image = _frontal(capture.retrieve()[1], sequence)
+                decoded, frame = capture.retrieve()
+                if not decoded:
+                    raise InputError(
+                        f"{sequence.video}: frame {number} can no longer be decoded; run again"
+                    )
+                image = cv2.imencode(".png", _frontal(frame, sequence))[1]
                 with replacing(missing[number], "wb") as file:
-                    file.write(cv2.imencode(".png", image)[1].tobytes())
+                    file.write(image.tobytes())
 
 
 def _frontal(frame, sequence):
