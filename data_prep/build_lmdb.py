@@ -170,19 +170,23 @@ def _tasks(plan, part, numbers, class_ids):
 def _values(flat, seed, task):
     """The values of a task's records, of faces in the file `flat`."""
     values = []
+    drawn = draws_of(seed, [(image, copy) for _, image, copy, _ in task])
     with faces.reading(flat) as read:
-        for planes, image, copy, class_id in task:
+        for (planes, _, _, class_id), draw in zip(task, drawn, strict=True):
             pixels = np.frombuffer(b"".join(map(read, planes)), np.uint8)
-            record = pixels.reshape(len(planes), *faces.SHAPE)
-            values.append(value_of(record, seed, image, copy, class_id))
+            values.append(value_of(pixels.reshape(len(planes), *faces.SHAPE), draw, class_id))
     return values
 
 
-def value_of(pair, seed, image, copy, class_id):
-    """The value of the record that `copy` of a pair, or single face, with this `image` is."""
-    if copy:
-        pair = augment.apply(augment.draw(seed, f"{image}\n{copy}"), pair)
-    return encode(pair, class_id)
+def draws_of(seed, records):
+    """The augmentation of each of (image, copy): an augment.Draw, or None for copy 0."""
+    draws = iter(augment.draws(seed, [f"{image}\n{copy}" for image, copy in records if copy]))
+    return [next(draws) if copy else None for _, copy in records]
+
+
+def value_of(pair, drawn, class_id):
+    """The value of a record: the pair, or single face, after its augmentation, if any."""
+    return encode(pair if drawn is None else augment.apply(drawn, pair), class_id)
 
 
 def _refuse_foreign(out, kind):

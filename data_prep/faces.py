@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import FACE_SIZE
-from data_prep.decode import decode
+from data_prep.atomic import naming
+from data_prep.decode import quiet
 from gcnet.errors import InputError
 
 SHAPE = (FACE_SIZE, FACE_SIZE)
@@ -24,14 +25,22 @@ _FACE_BYTES = FACE_SIZE * FACE_SIZE
 _FACES_PER_TASK = 250
 
 
-def decode_face(path):
-    """The pixels of a face file, uint8 66 x 66; None if it is gone or no gray image of that size.
+def decode_faces(paths):
+    """The pixels of face files: a list of uint8 66 x 66, None for one that is no such image or gone.
 
-    Raises OSError if it cannot be read.
+    Raises OSError if one cannot be read.
     """
+    # Once for all of them: done for each it is a tenth of the time.
+    with quiet():
+        return list(map(_decode, paths))
+
+
+def _decode(path):
     try:
-        pixels = decode(path, cv2.IMREAD_UNCHANGED)
-    except FileNotFoundError:
+        with naming(path), open(path, "rb", buffering=0) as file:
+            data = file.read()
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (FileNotFoundError, cv2.error):
         return None
     if pixels is None or pixels.shape != SHAPE or pixels.dtype != np.uint8:
         return None
@@ -45,14 +54,27 @@ def digest(table, workers, file=None):
     66x66 gray image, OSError if `file` cannot be written.
     """
     total = hashlib.sha256()
-    rows = tqdm(table.rows, desc="faces", unit="image", leave=False, disable=None)
-    for row, pixels in zip(rows, _pixels(table, workers), strict=True):
-        if pixels is None:
-            raise table.error(row, _problem(table.file(row.image)))
-        total.update(pixels)
-        if file:
-            file.write(pixels)
+    rows = iter(table.rows)
+    folder = os.fspath(table.path.parent)
+    files = (os.path.join(folder, row.image) for row in table.rows)
+    tasks = iter(lambda: list(itertools.islice(files, _FACES_PER_TASK)), [])
+    progress = tqdm(total=len(table.rows), desc="faces", unit="image", leave=False, disable=None)
+    with progress:
+        for pixels in workers.map(_decode_all, tasks):
+            done = list(itertools.islice(rows, len(pixels) // _FACE_BYTES))
+            total.update(pixels)
+            if file:
+                file.write(pixels)
+            if len(done) < _FACES_PER_TASK and (bad := next(rows, None)):
+                raise table.error(bad, _problem(table.file(bad.image)))
+            progress.update(len(done))
     return total.hexdigest()
+
+
+def _decode_all(files):
+    """The pixels of faces one after the other, up to the first that is none."""
+    faces = itertools.takewhile(lambda face: face is not None, decode_faces(files))
+    return b"".join(face.tobytes() for face in faces)
 
 
 def _problem(file):
@@ -87,14 +109,3 @@ def reading(path):
     finally:
         os.close(descriptor)
 
-
-def _pixels(table, workers):
-    """The bytes of each face, None in the place of one that is no face."""
-    files = (os.fspath(table.file(row.image)) for row in table.rows)
-    batches = iter(lambda: list(itertools.islice(files, _FACES_PER_TASK)), [])
-    return itertools.chain.from_iterable(workers.map(_decode_all, batches))
-
-
-def _decode_all(files):
-    faces = map(decode_face, files)
-    return [None if face is None else face.tobytes() for face in faces]

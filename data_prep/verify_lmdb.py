@@ -8,7 +8,7 @@ part cannot be compared, which is said and is no mistake of the LMDBs.
 import hashlib
 import itertools
 import os
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data_prep import augment, faces, index, lmdb_folder, samples
 from data_prep.arguments import at_least
-from data_prep.build_lmdb import WORTH_WORKERS, records_of, value_of
+from data_prep.build_lmdb import WORTH_WORKERS, draws_of, records_of, value_of
 from data_prep.pairs import key_of, open_pairs
 from data_prep.workers import Workers, cpus
 from gcnet.errors import InputError
@@ -124,16 +124,20 @@ def _tasks(table, plan, part, class_ids):
 
 def _compare(lmdb, seed, task):
     """(key, image) of the records of a task that are not as they should be."""
-    decode_face = cache(faces.decode_face)
+    files = list({file for sample in task for file in sample[0]})
+    decoded = dict(zip(files, faces.decode_faces(files), strict=True))
+    drawn = iter(
+        draws_of(seed, [(image, copy) for _, image, _, keys in task for copy in range(len(keys))])
+    )
     different = []
     with open_pairs(lmdb) as database, database.begin() as transaction:
         for files, image, class_id, keys in task:
-            planes = list(map(decode_face, files))
-            for copy, number in enumerate(keys):
-                key = key_of(number)
-                if any(plane is None for plane in planes) or transaction.get(key) != value_of(
-                    np.stack(planes), seed, image, copy, class_id
-                ):
+            planes = [decoded[file] for file in files]
+            there = all(plane is not None for plane in planes)
+            pair = np.stack(planes) if there else None
+            for key in map(key_of, keys):
+                draw = next(drawn)
+                if not there or transaction.get(key) != value_of(pair, draw, class_id):
                     different.append((key.decode(), image))
     return different
 
