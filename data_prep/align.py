@@ -1,7 +1,8 @@
 """Cut the faces of an index out of their images: 66x66, gray, upright, contrast equalised.
 
-For each row: five points (those of the index, else MTCNN's for the largest face), the similarity
-transform that brings them nearest to TEMPLATE, an anti-aliased warp, CLAHE, a PNG file.
+For each row: five points (those of the index, else MTCNN's for the largest or most central face),
+the similarity transform that brings them nearest to TEMPLATE, an anti-aliased warp, CLAHE, a PNG
+file.
 
 In the output folder:
 
@@ -9,34 +10,45 @@ In the output folder:
 `images/`        `<subject>/<name of the image>.png`
 `index.csv`      the rows whose faces were found, with the new images and all landmarks (in pixels
                  of the original image), labels and sequences as before
-`no_face.csv`    the rows that were left out: image, reason
+`dropped.csv`    the rows that were left out: image, reason
+`sheet.png`      a random sample: original with its five points, face
+`dropped.png`    a random sample of what was left out and why; only if there is any
 `journal.jsonl`  one line per image as it is done; what a killed run has done is not done again
 ===============  =================================================================================
 """
 
 import contextlib
 import csv
+import errno
+import fcntl
+import functools
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import re
-import signal
-import threading
+import stat
+import time
 import warnings
-from concurrent.futures import ProcessPoolExecutor
+from array import array
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import FACE_SIZE, index
+from data_prep import FACE_SIZE, contact_sheet, index
 from data_prep.arguments import at_least
 from data_prep.atomic import naming, replacing
 from data_prep.decode import decode
+from data_prep.workers import start_worker
 from gcnet.errors import InputError
 
 # Where the five points go, in pixels of the 66x66 face: symmetric about its middle column (32.5).
@@ -66,8 +78,35 @@ CLAHE_TILES = (3, 3)
 SMALLEST_FACE = 20
 SMALLEST_FACE_SHARE = 10
 
+# Of several faces the one counts whose box has the largest area minus CENTRALITY times the squared
+# distance of the box's centre from the image's. The factor is that with which facenet prepared
+# CASIA-WebFace (D. Sandberg, github.com/davidsandberg/facenet, src/align/align_dataset_mtcnn.py):
+# a square box is worth nothing where its centre is 0.7 of its side away from the image's.
+CENTRALITY = 2.0
+
+# Landmarks of a face that the border cuts may lie beyond it, by this share of the image's side.
+LANDMARKS_BEYOND = 0.25
+
+# Samples per pixel and side of a face that shrinks: 32 are a face with eyes 736 pixels apart. More
+# would make no visible difference and cost memory with the square of their number.
+FINEST = 32
+
+# A batch's outcomes come back together, and at the latest after SECONDS_PER_BATCH, the rest of the
+# batch undone: what a kill can lose is a batch in each worker. 64 small images take 0.1 s.
+IMAGES_PER_BATCH = 64
+SECONDS_PER_BATCH = 0.25
+
+# What is wrong with the image when its file cannot be opened. Any other error is the machine's and
+# may be gone in the next run.
+_IMAGE_ERRORS = {
+    errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG
+}  # fmt: skip
+
 # Changes whenever the same image would come out differently, so that no old face is kept.
-_SETTINGS = repr((TEMPLATE.tolist(), FACE_SIZE, CLAHE_CLIP_LIMIT, CLAHE_TILES, SMALLEST_FACE_SHARE))
+_SETTINGS = repr(
+    (TEMPLATE.tolist(), FACE_SIZE, CLAHE_CLIP_LIMIT, CLAHE_TILES, SMALLEST_FACE_SHARE, CENTRALITY)
+    + (LANDMARKS_BEYOND, FINEST)
+).encode()
 
 
 def similarity(source, target):
@@ -78,11 +117,12 @@ def similarity(source, target):
     between two point patterns, 1991, whose solution in the plane is one complex factor: with both
     sets centred and read as complex numbers it is <source, target> / <source, source>.)
     """
-    source = np.asarray(source, np.float64) @ (1, 1j)
-    target = np.asarray(target, np.float64) @ (1, 1j)
-    centered = source - source.mean()
+    source = np.ascontiguousarray(source, np.float64).view(np.complex128).ravel()
+    target = np.ascontiguousarray(target, np.float64).view(np.complex128).ravel()
+    middle = source.mean()
+    centered = source - middle
     factor = np.vdot(centered, target) / np.vdot(centered, centered).real
-    shift = target.mean() - factor * source.mean()
+    shift = target.mean() - factor * middle
     return np.array(
         [[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]]
     )
@@ -91,10 +131,10 @@ def similarity(source, target):
 def crop(gray, landmarks):
     """The face (uint8 66 x 66) of a gray image (uint8 H x W), its five (x, y) put on TEMPLATE."""
     matrix = similarity(landmarks, TEMPLATE)
-    scale = np.hypot(*matrix[:, 0])
+    scale = math.hypot(*matrix[:, 0])
     # An image that shrinks by more than 1 is sampled `fine` times denser and then averaged, so that
     # no pixel between the samples is skipped (aliasing).
-    fine = max(1, int(np.ceil(1 / scale)))
+    fine = min(max(1, math.ceil(1 / scale)), FINEST)
     matrix *= fine
     matrix[:, 2] += (fine - 1) / 2
     side = FACE_SIZE * fine
@@ -107,11 +147,23 @@ def crop(gray, landmarks):
 
 def equalize(face):
     """CLAHE of an uint8 image."""
-    return cv2.createCLAHE(CLAHE_CLIP_LIMIT, CLAHE_TILES).apply(face)
+    return _clahe().apply(face)
+
+
+@functools.cache
+def _clahe():
+    return cv2.createCLAHE(CLAHE_CLIP_LIMIT, CLAHE_TILES)
+
+
+def most_prominent(boxes, width, height):
+    """Number of the box (x, y, width, height) that is largest or most central: see CENTRALITY."""
+    x, y, box_width, box_height = np.asarray(boxes, np.float64).T
+    off_center = (x + box_width / 2 - width / 2) ** 2 + (y + box_height / 2 - height / 2) ** 2
+    return int(np.argmax(box_width * box_height - CENTRALITY * off_center))
 
 
 class Detector:
-    """MTCNN: five points of the largest face."""
+    """MTCNN: five points of the largest or most central face."""
 
     def __init__(self):
         with warnings.catch_warnings():
@@ -131,11 +183,12 @@ class Detector:
             self._mtcnn.min_face_size = smallest
             faces = self._detect(rgb)
             if faces:
-                largest = max(faces, key=lambda face: face["box"][2] * face["box"][3])
+                height, width = image.shape[:2]
+                chosen = most_prominent([face["box"] for face in faces], width, height)
+                points = faces[chosen]["keypoints"]
                 # MTCNN cuts coordinates to whole pixels: half a pixel is the mean of what is lost.
                 return tuple(
-                    tuple(value + 0.5 for value in largest["keypoints"][point])
-                    for point in index.POINTS
+                    tuple(value + 0.5 for value in points[point]) for point in index.POINTS
                 )
         return None
 
@@ -147,120 +200,168 @@ class Detector:
             return []
 
 
-@dataclass(frozen=True)
-class _Task:
-    key: str  # a digest of all that decides the outcome
+class _Task(NamedTuple):
+    key: str
     image: str
-    file: Path
+    file: str
     landmarks: tuple | None
-    face: Path
+    face: str  # relative to the output folder
 
 
-def align(index_path, out, workers=None):
+def align(index_path, out, workers=None, strict=False):
     """Align all images of an index into the folder `out`, with `workers` processes (None: per CPU).
 
-    Returns (rows written, {image: reason} of those left out). A row whose reference was left out is
-    left out too. Runs again where a killed run ended, and does again what has changed since.
+    Returns (rows written, {image: reason} of those left out): an image that is missing, unreadable,
+    empty or damaged, landmarks outside of it, no face, a reference that was left out. Runs again
+    where a killed run ended, and does again what has changed since.
 
-    Raises InputError naming the file and its row: the index is wrong (data_prep.index.read), an
-    image is empty or damaged, landmarks lie outside of it, no image has a face. An `index.csv` that
-    `out` already had then stays as it was.
+    Raises InputError naming the file: the index is wrong (data_prep.index.read), no image has a
+    face, another process writes into `out`; with `strict`, for the first image that would be left
+    out. An `index.csv` that `out` already had then stays as it was. What is no fault of the images
+    (a full disk) is an OSError.
     """
-    table = index.read(index_path)
+    table = index.read(index_path, check_images=False)
     out = Path(out)
     if table.path.resolve() == (out / "index.csv").resolve():
         raise InputError(f"{table.path}: would be overwritten; choose another output folder")
     (out / "images").mkdir(parents=True, exist_ok=True)
-    for unfinished in (out / "images").glob("*/.*.partial"):
-        unfinished.unlink()
-    tasks = _tasks(table, out)
     with _Journal(out / "journal.jsonl") as journal:
-        todo = [task for task in tasks if not _is_done(task, journal)]
-        rows = {row.image: row for row in table.rows}
-        for task, outcome in _outcomes(todo, _cpus() if workers is None else workers):
-            if "error" in outcome:
-                raise table.error(rows[task.image], outcome["error"])
-            journal.add(task.key, outcome)
-        outcomes = {task.image: journal.outcomes[task.key] for task in tasks}
-
-    left_out = _left_out(table, outcomes)
-    faces = {task.image: str(task.face) for task in tasks}
-    kept = [
-        replace(
-            row,
-            image=os.path.relpath(faces[row.image], out),
-            reference=os.path.relpath(faces[row.reference], out) if row.reference else "",
-            landmarks=tuple(map(tuple, outcomes[row.image]["landmarks"])),
-        )
-        for row in table.rows
-        if row.image not in left_out
-    ]
-    if not kept:
-        raise InputError(f"{table.path}: no face found in any of its {len(table.rows)} images")
-    with replacing(out / "no_face.csv", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("image", "reason"))
-        writer.writerows(left_out.items())
-    index.write(out / "index.csv", kept)
-    return kept, left_out
+        _remove_unfinished(out / "images")
+        faces = _faces(table)
+        tasks, outcomes = _tasks(table, faces)
+        todo = []
+        for task in tasks:
+            outcome = journal.outcome(task, out)
+            if outcome is None:
+                todo.append(task)
+            else:
+                outcomes[task.image] = outcome
+        if strict:
+            _refuse_dropped(table, outcomes)
+        for folder in {os.path.dirname(task.face) for task in todo}:
+            (out / folder).mkdir(exist_ok=True)
+        for done in _outcomes(todo, out, _cpus() if workers is None else workers):
+            journal.add({task.key: outcome for task, outcome in done})
+            found = {task.image: outcome for task, outcome in done}
+            outcomes.update(found)
+            if strict:
+                _refuse_dropped(table, found)
+        return _write_results(table, out, faces, outcomes)
 
 
-def _tasks(table, out):
-    settings = hashlib.sha256(_SETTINGS.encode())
-    tasks = []
+_STRANGE = re.compile(r"[^\w.-]|^\.", flags=re.ASCII)
+
+
+def _faces(table):
+    """{image: file of its face, relative to the output folder}, no two the same in any case."""
+    faces = {}
     taken = set()
+    numbers = {}
     for row in table.rows:
-        file = table.file(row.image)
-        folder, stem = _plain(row.subject), _plain(Path(row.image).stem)
-        name, number = f"{folder}/{stem}", 1
+        stem = os.path.splitext(os.path.basename(row.image))[0]
+        plain = name = f"{_plain(row.subject)}/{_plain(stem)}"
+        number = numbers.get(plain.lower(), 1)
         while name.lower() in taken:
             number += 1
-            name = f"{folder}/{stem}-{number}"
+            name = f"{plain}-{number}"
+        numbers[plain.lower()] = number
         taken.add(name.lower())
-        status = file.stat()
-        digest = settings.copy()
-        digest.update(
-            repr((row.image, row.landmarks, name, status.st_size, status.st_mtime_ns)).encode()
-        )
-        face = out / "images" / f"{name}.png"
-        tasks.append(_Task(digest.hexdigest(), row.image, file, row.landmarks, face))
-    return tasks
+        faces[row.image] = f"images/{name}.png"
+    return faces
 
 
+@functools.lru_cache(1024)
 def _plain(name):
     """`name` as a file name that means the same everywhere, without spaces or leading dots."""
-    return re.sub(r"[^\w.-]|^\.", "_", name, flags=re.ASCII)
+    # A file's name has 255 bytes at most, also the temporary one.
+    return _STRANGE.sub("_", name)[:200]
 
 
-def _is_done(task, journal):
-    outcome = journal.outcomes.get(task.key)
-    if outcome is None or "reason" in outcome:
-        return outcome is not None
-    # An empty file is what a power cut may leave of a face.
-    return task.face.is_file() and task.face.stat().st_size > 0
+def _tasks(table, faces):
+    """What is to be done, as a list of _Task, and {image: reason} of what cannot be opened.
+
+    The reasons are found anew in each run, because a change of permissions does not show in a
+    file's size and time.
+    """
+    folder = os.fspath(table.path.parent)
+    tasks = []
+    reasons = {}
+    for row in table.rows:
+        file = os.path.join(folder, row.image)
+        try:
+            status = os.stat(file)
+        except ValueError:  # a NUL in the name
+            reasons[row.image] = "no such file"
+            continue
+        except OSError as error:
+            if error.errno not in _IMAGE_ERRORS:
+                raise
+            reasons[row.image] = error.strerror.lower()
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            reasons[row.image] = "a folder, not an image"
+        elif not stat.S_ISREG(status.st_mode):
+            reasons[row.image] = "a device, not an image"
+        elif status.st_size == 0:
+            reasons[row.image] = "empty (0 bytes)"
+        elif not os.access(file, os.R_OK):
+            reasons[row.image] = "permission denied"
+        else:
+            face = faces[row.image]
+            key = _key(row, face, status)
+            tasks.append(_Task(key, row.image, file, row.landmarks, face))
+    return tasks, reasons
+
+
+def _key(row, face, status):
+    """A digest of all that decides an image's outcome: 32 characters."""
+    points = chain.from_iterable(row.landmarks or ())
+    text = repr((row.image, face, status.st_size, status.st_mtime_ns))
+    decisive = _SETTINGS + array("d", points).tobytes() + text.encode()
+    return hashlib.blake2b(decisive, digest_size=16).hexdigest()
 
 
 class _Journal:
-    """Outcomes by task key, appended to a file line by line."""
+    """Outcomes by task key, appended to a file line by line.
+
+    An outcome is the list of the ten landmark coordinates, or the reason for leaving the image out.
+    """
 
     def __init__(self, path):
-        self.outcomes = {}
+        self._outcomes = {}
         self._file = open(path, "a+b")  # noqa: SIM115 (closed by __exit__)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{path.parent}: another align is writing into this folder; wait for its end"
+            ) from None
         self._file.seek(0)
         whole = 0
         for line in self._file:
             try:
-                self.outcomes.update(json.loads(line))
+                self._outcomes.update(json.loads(line))
             except ValueError:
                 break
             whole += len(line)
         # The last line of a killed run may be half a line.
         self._file.truncate(whole)
 
-    def add(self, key, outcome):
-        self.outcomes[key] = outcome
+    def outcome(self, task, out):
+        """The task's outcome, None if it is not known or its face is not there."""
+        outcome = self._outcomes.get(task.key)
+        if isinstance(outcome, list):
+            try:
+                # An empty file is what a power cut may leave of a face.
+                return outcome if os.stat(f"{out}/{task.face}").st_size else None
+            except FileNotFoundError:
+                return None
+        return outcome
+
+    def add(self, outcomes):
+        lines = "".join(json.dumps({key: outcome}) + "\n" for key, outcome in outcomes.items())
         with naming(self._file.name):
-            self._file.write(json.dumps({key: outcome}).encode() + b"\n")
+            self._file.write(lines.encode())
             self._file.flush()
 
     def __enter__(self):
@@ -271,25 +372,61 @@ class _Journal:
             self._file.close()
 
 
-def _outcomes(tasks, workers):
-    """Yield (task, outcome) in the order of `tasks`, with a progress bar.
+def _remove_unfinished(images):
+    """Remove the temporary files of a killed run from the folders in `images`."""
+    for folder in os.scandir(images):
+        if folder.is_dir():
+            for entry in os.scandir(folder.path):
+                if entry.name.startswith(".") and entry.name.endswith(".partial"):
+                    os.unlink(entry.path)
 
-    An outcome is {"landmarks": ...}, {"reason": why there is no face} or {"error": message}.
-    """
+
+def _outcomes(tasks, out, workers):
+    """Yield lists of (task, outcome) as they are done, in no particular order; a progress bar."""
+    batches = _in_turn if workers == 1 or len(tasks) < 2 else _side_by_side
+    progress = tqdm(total=len(tasks), desc="align", unit="image", leave=False, disable=None)
+    with progress:
+        for done in batches(tasks, os.fspath(out), min(workers, len(tasks))):
+            yield done
+            progress.update(len(done))
+
+
+def _in_turn(tasks, out, _):
+    threads = cv2.getNumThreads()
+    # A worker is one thread, here as in a process of its own.
+    cv2.setNumThreads(1)
+    try:
+        start = 0
+        while start < len(tasks):
+            batch = tasks[start : start + IMAGES_PER_BATCH]
+            done = list(zip(batch, _align_some(batch, out), strict=False))
+            start += len(done)
+            yield done
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def _side_by_side(tasks, out, workers):
+    waiting = deque(tasks)
+    running = {}
     with contextlib.ExitStack() as stack:
-        if workers > 1 and len(tasks) > 1:
-            pool = ProcessPoolExecutor(
-                workers, multiprocessing.get_context("spawn"), initializer=_start_worker
-            )
-            stack.callback(pool.shutdown, cancel_futures=True)
-            results = pool.map(_outcome, tasks, chunksize=4)
-        else:
-            results = map(_outcome, tasks)
-        progress = tqdm(
-            results, total=len(tasks), desc="align", unit="image", leave=False, disable=None
+        pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=start_worker
         )
+        stack.callback(pool.shutdown, cancel_futures=True)
         try:
-            yield from zip(tasks, progress, strict=True)
+            while waiting or running:
+                # One batch for each worker and one to go on with; small ones towards the end, so
+                # that all end at the same time.
+                while waiting and len(running) < 2 * workers:
+                    size = min(IMAGES_PER_BATCH, math.ceil(len(waiting) / (2 * workers)))
+                    batch = [waiting.popleft() for _ in range(size)]
+                    running[pool.submit(_align_some, batch, out)] = batch
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    batch = running.pop(future)
+                    done = list(zip(batch, future.result(), strict=False))
+                    waiting.extendleft(reversed(batch[len(done) :]))
+                    yield done
         except BrokenProcessPool:
             raise InputError(
                 "a worker process of align ended abruptly; run align again, with fewer --workers "
@@ -297,68 +434,125 @@ def _outcomes(tasks, workers):
             ) from None
 
 
-def _start_worker():
-    # Workers are as many as CPUs, each with one thread. Ctrl-C is the parent's affair, and a parent
-    # that was killed takes its workers along.
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_with_parent():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+def _align_some(tasks, out):
+    """Outcomes of the first tasks, one or more, as many as are done in SECONDS_PER_BATCH."""
+    end = time.monotonic() + SECONDS_PER_BATCH
+    outcomes = []
+    for task in tasks:
+        outcomes.append(_outcome(task, out))
+        if time.monotonic() > end:
+            break
+    return outcomes
 
 
-_detector = None
-
-
-def _outcome(task):
+def _outcome(task, out):
     """Align one image and write its face."""
-    global _detector
-    try:
-        image = read_image(task.file)
-        landmarks = task.landmarks
-        if landmarks is None:
-            _detector = _detector or Detector()
-            landmarks = _detector.landmarks(image)
-            if landmarks is None:
-                return {"reason": "MTCNN finds no face"}
-        height, width = image.shape[:2]
-        x, y = np.mean(landmarks, axis=0)
-        if not (0 <= x < width and 0 <= y < height):
-            raise InputError(
-                f"its landmarks are outside of {task.file} ({width}x{height} pixels); "
-                "give them in pixels of this very image"
-            )
-        face = equalize(crop(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), landmarks))
-        task.face.parent.mkdir(exist_ok=True)
-        with replacing(task.face, "wb") as file:
-            file.write(cv2.imencode(".png", face)[1].tobytes())
-    except (InputError, OSError) as error:
-        return {"error": str(error)}
-    return {"landmarks": [[round(float(value), 2) for value in point] for point in landmarks]}
-
-
-def read_image(path):
-    """An image file as uint8 H x W x 3 BGR, upright; InputError if it is empty or damaged."""
-    if os.path.getsize(path) == 0:
-        raise InputError(f"{path} is empty (0 bytes); restore the image or drop the row")
-    image = decode(path, cv2.IMREAD_COLOR)
+    image = decode(task.file, cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f"{path} is damaged or no image; restore it or drop the row")
-    return image
+        return "damaged or no image"
+    landmarks = task.landmarks
+    if landmarks is None:
+        landmarks = _detector().landmarks(image)
+        if landmarks is None:
+            return "MTCNN finds no face"
+    if not _within(landmarks, image):
+        height, width = image.shape[:2]
+        return f"landmarks outside of the image ({width}x{height} pixels)"
+    face = equalize(crop(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), landmarks))
+    with replacing(os.path.join(out, task.face), "wb") as file:
+        file.write(cv2.imencode(".png", face)[1])
+    return [round(float(value), 2) for point in landmarks for value in point]
 
 
-def _left_out(table, outcomes):
+@functools.cache
+def _detector():
+    return Detector()
+
+
+def _within(landmarks, image):
+    """Whether the points' centre is in the image and none is far out of it."""
+    height, width = image.shape[:2]
+    x = [point[0] / width for point in landmarks]
+    y = [point[1] / height for point in landmarks]
+    return (
+        0 <= sum(x) / len(x) < 1
+        and 0 <= sum(y) / len(y) < 1
+        and min(x + y) >= -LANDMARKS_BEYOND
+        and max(x + y) <= 1 + LANDMARKS_BEYOND
+    )
+
+
+def _refuse_dropped(table, outcomes):
+    """InputError for the first row of the index whose outcome is a reason to leave it out."""
+    if any(isinstance(outcome, str) for outcome in outcomes.values()):
+        for row in table.rows:
+            if isinstance(outcomes.get(row.image), str):
+                raise table.error(
+                    row,
+                    f"{table.file(row.image)}: {outcomes[row.image]}; "
+                    "mend it, drop the row, or run without --strict",
+                )
+
+
+def _write_results(table, out, faces, outcomes):
+    dropped = _dropped(table, outcomes)
+    kept = []
+    for row in table.rows:
+        if row.image not in dropped:
+            values = iter(outcomes[row.image])
+            kept.append(
+                replace(
+                    row,
+                    image=faces[row.image],
+                    reference=faces[row.reference] if row.reference else "",
+                    landmarks=tuple(zip(values, values, strict=True)),
+                )
+            )
+    if not kept:
+        first = table.rows[0]
+        raise table.error(
+            first,
+            f"{table.file(first.image)}: {dropped[first.image]}; "
+            f"no face found in any of its {len(table.rows)} images",
+        )
+    _write_sheets(table, out, faces, outcomes, dropped)
+    with replacing(out / "dropped.csv", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "reason"))
+        writer.writerows(dropped.items())
+    index.write(out / "index.csv", kept)
+    return kept, dropped
+
+
+def _write_sheets(table, out, faces, outcomes, dropped):
+    aligned = [image for image in faces if image not in dropped]
+    contact_sheet.write_aligned(
+        out / "sheet.png",
+        len(aligned),
+        [
+            contact_sheet.Aligned(image, table.file(image), outcomes[image], out / faces[image])
+            for image in contact_sheet.sample(aligned)
+        ],
+    )
+    contact_sheet.write_dropped(
+        out / "dropped.png",
+        len(dropped),
+        [
+            contact_sheet.Dropped(image, table.file(image), dropped[image])
+            for image in contact_sheet.sample(list(dropped))
+        ],
+    )
+
+
+def _dropped(table, outcomes):
     """{image: reason}, in the order of the index, of rows without face or without reference."""
-    reasons = {image: o["reason"] for image, o in outcomes.items() if "reason" in o}
+    reasons = {image: reason for image, reason in outcomes.items() if isinstance(reason, str)}
     before = None
     while before != len(reasons):
         before = len(reasons)
         for row in table.rows:
             if row.reference in reasons:
-                reasons.setdefault(row.image, f"its reference {row.reference} is left out")
+                reasons.setdefault(row.image, f"its reference {row.reference} is dropped")
     return {row.image: reasons[row.image] for row in table.rows if row.image in reasons}
 
 
@@ -369,15 +563,25 @@ def _cpus():
 def add_arguments(parser):
     parser.add_argument("index", type=Path, help="index.csv of a database or of photographs")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="folder for the faces and their index.csv"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for the faces and their index.csv, for dropped.csv (images left out, and why) "
+        "and for sheet.png and dropped.png (random samples of both)",
     )
     parser.add_argument(
         "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
     )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at the first image without a face instead of leaving it out",
+    )
 
 
 def run(arguments):
-    kept, left_out = align(arguments.index, arguments.output, arguments.workers)
+    kept, dropped = align(arguments.index, arguments.output, arguments.workers, arguments.strict)
     print(f"{arguments.output / 'index.csv'}: written, {len(kept)} faces")
-    if left_out:
-        print(f"{arguments.output / 'no_face.csv'}: {len(left_out)} images without face, left out")
+    if dropped:
+        print(f"{arguments.output / 'dropped.csv'}: {len(dropped)} images left out, and why")

@@ -6,13 +6,16 @@ import os
 import cv2
 import numpy as np
 
+from data_prep.atomic import naming
+
 
 def decode(path, flags):
     """The pixels of an image file as OpenCV's IMREAD_* `flags` say; None if it is empty or damaged.
 
     Raises OSError if it cannot be read.
     """
-    data = np.fromfile(path, np.uint8)
+    with naming(path), open(path, "rb") as file:
+        data = np.frombuffer(file.read(), np.uint8)
     if data.size == 0:
         return None
     with quiet():

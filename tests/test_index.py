@@ -101,7 +101,6 @@ def change(row, column, value):
 
 
 MISTAKES = {
-    "missing image": (change(1, "image", "gone.png"), "line 3", "no such image", "gone.png"),
     "unknown label": (change(1, "label", "happy"), "line 3", "'happy'", "happiness"),
     "label in capitals": (change(1, "label", "Fear"), "line 3", "'Fear'", "fear"),
     "other's reference": (change(1, "reference", "b0.png"), "line 3", "subject B", "b0.png"),
@@ -130,6 +129,14 @@ def test_mistake_is_one_line_naming_file_and_row(tmp_path, capsys, mistake):
     edit(rows)
     path = write(tmp_path, rows)
     check_refused(path, capsys, expected)
+
+
+def test_missing_image(tmp_path):
+    # `align` lists it in dropped.csv and goes on; every other reader of an index needs its files.
+    rows = good_rows()
+    change(1, "image", "gone.png")(rows)
+    with pytest.raises(InputError, match=r"line 3: no such image: .*gone\.png"):
+        index.read(write(tmp_path, rows))
 
 
 @pytest.mark.parametrize("column", ["subject", "reference", "nose_x"])
