@@ -16,7 +16,9 @@ A record of a fold is a pair (face, reference) with an expression as its class; 
 a single face with its subject as its class. data_prep.samples says which faces become records.
 """
 
+import contextlib
 import csv
+import errno
 import hashlib
 import itertools
 import json
@@ -60,7 +62,7 @@ def build(index_path, out, fold, classes, copies=COPIES, seed=0, workers=None):
     a training face has no reference; the disk is full; `out` holds something else, or is the
     current folder.
     """
-    table = index.read(index_path, check_images=False)
+    table = index.read(index_path, check_images=False, landmarks=False)
     plan = samples.of_fold(table, fold, classes, copies, seed)
     return _build(table, plan, lmdb_folder.FOLD, out, copies, seed, workers)
 
@@ -74,7 +76,7 @@ def build_identities(
     had to be built). Everything else as `build`; raises InputError also if no subject has so many
     images, or none is left to train on.
     """
-    table = index.read(index_path, check_images=False)
+    table = index.read(index_path, check_images=False, landmarks=False)
     plan = samples.of_identities(table, hold_out, least, copies, seed)
     return _build(table, plan, lmdb_folder.IDENTITIES, out, copies, seed, workers)
 
@@ -96,24 +98,37 @@ def _build(table, plan, kind, out, copies, seed, workers):
             raise InputError(
                 f"{out}: is the current folder, which cannot be replaced; choose another"
             )
-        with replacing_folder(place) as new:
+        with _full_disk_told(), replacing_folder(place) as new:
             flat = new.parent / "faces"
             description["inputs"]["faces_sha256"] = faces.write(flat, table, pool)
             numbers = {row.image: number for number, row in enumerate(table.rows)}
             class_ids = {name: number for number, name in enumerate(plan.class_names)}
             for name, part in plan.parts.items():
-                _write_table(new / f"{name}.csv", plan, part, class_ids)
-                tasks = _tasks(plan, part, numbers, class_ids)
-                make = partial(_values, flat, seed)
-                values = itertools.chain.from_iterable(pool.map(make, tasks))
-                progress = tqdm(
-                    values, total=len(part.order), desc=name, unit="record", leave=False,
-                    disable=None,
-                )  # fmt: skip
-                write_values(new / name, progress)
+                records = records_of(plan, part, class_ids)
+                with replacing(new / f"{name}.csv", newline="", encoding="utf-8") as file:
+                    tasks = _tasks(_listed(records, file), numbers, plan.pairs)
+                    values = pool.map(partial(_values, flat, seed), tasks)
+                    progress = tqdm(
+                        itertools.chain.from_iterable(values), total=len(part.order), desc=name,
+                        unit="record", leave=False, disable=None,
+                    )  # fmt: skip
+                    write_values(new / name, progress)
             with replacing(new / kind, encoding="utf-8") as file:
                 json.dump(description, file, indent=1)
     return description, True
+
+
+@contextlib.contextmanager
+def _full_disk_told():
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"{error.filename}: cannot write it ({error.strerror}); is the disk full? Free some "
+            "space or choose another folder"
+        ) from None
 
 
 def _description(table, plan, copies, seed):
@@ -137,33 +152,34 @@ def _description(table, plan, copies, seed):
     return description
 
 
-def _write_table(path, plan, part, class_ids):
-    """Write the table of a part's records."""
-    with replacing(path, newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(lmdb_folder.RECORD_COLUMNS)
-        writer.writerows(records_of(plan, part, class_ids))
-
-
 def records_of(plan, part, class_ids):
-    """Yield the table's rows of a part as tuples in the order of lmdb_folder.RECORD_COLUMNS."""
+    """Yield the lmdb_folder.Record of each record of a part in key order."""
     for number, (row, copy) in enumerate(part):
         reference = row.reference if plan.pairs else ""
-        yield (
+        yield lmdb_folder.Record(
             key_of(number).decode(), row.image, reference, row.subject, row.sequence, row.frame,
             row.label, class_ids[plan.class_name(row)], copy
         )  # fmt: skip
 
 
-def _tasks(plan, part, numbers, class_ids):
+def _listed(records, file):
+    """Yield records as they are, each written into the table in `file`, too."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(lmdb_folder.RECORD_COLUMNS)
+    for record in records:
+        writer.writerow(record)
+        yield record
+
+
+def _tasks(records, numbers, pairs):
     """Yield lists of (numbers of the faces in a record, image, copy, class id)."""
-    records = iter(part)
     while batch := list(itertools.islice(records, RECORDS_PER_TASK)):
         task = []
-        for row, copy in batch:
-            images = (row.image, row.reference or row.image) if plan.pairs else (row.image,)
-            planes = [numbers[image] for image in images]
-            task.append((planes, row.image, copy, class_ids[plan.class_name(row)]))
+        for record in batch:
+            planes = [numbers[record.image]]
+            if pairs:
+                planes.append(numbers[record.reference or record.image])
+            task.append((planes, record.image, record.copy, record.class_id))
         yield task
 
 

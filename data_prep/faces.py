@@ -6,7 +6,6 @@ file 1 us, and pages of a file that the system keeps are no memory of this proce
 """
 
 import contextlib
-import errno
 import hashlib
 import itertools
 import os
@@ -18,7 +17,6 @@ from tqdm import tqdm
 from data_prep import FACE_SIZE
 from data_prep.atomic import naming
 from data_prep.decode import quiet
-from gcnet.errors import InputError
 
 SHAPE = (FACE_SIZE, FACE_SIZE)
 _FACE_BYTES = FACE_SIZE * FACE_SIZE
@@ -86,18 +84,10 @@ def _problem(file):
 def write(path, table, workers):
     """Write all faces one after the other into the file `path`; returns their `digest`.
 
-    Raises InputError as `digest` does, and if the disk is full.
+    Raises InputError as `digest` does, OSError that names `path` if the disk is full.
     """
-    try:
-        with open(path, "wb") as file:
-            return digest(table, workers, file)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise InputError(
-            f"{path}: cannot write the decoded faces ({error.strerror}); is the disk full? Free "
-            "some space or choose another folder"
-        ) from None
+    with naming(path), open(path, "wb") as file:
+        return digest(table, workers, file)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 LANDMARK_COLUMNS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One image. `landmarks` is None or five (x, y) pairs in the order of POINTS."""
 
@@ -66,7 +66,7 @@ class Index:
         return InputError(f"{self.path}, line {row.line}: {problem}")
 
 
-def read(path, check_images=True):
+def read(path, check_images=True, landmarks=True):
     """Read and check an index, as Index.
 
     In the result an empty `sequence` has become the image's own name, so that (subject, sequence)
@@ -74,14 +74,15 @@ def read(path, check_images=True):
     naming the file, the line and the remedy: a column or an image file is missing, a label is
     unknown, a row is there twice, a reference is no row of the index, shows another subject or an
     expression, a landmark is no number or only partly given, left and right are swapped. With
-    `check_images` False nobody looks for the image files.
+    `check_images` False nobody looks for the image files; with `landmarks` False they are not read,
+    which halves the memory that a row takes.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a database's or your own index.csv")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            index = Index(path, tuple(_rows(path, csv.DictReader(file, strict=True))))
+            index = Index(path, tuple(_rows(path, csv.DictReader(file, strict=True), landmarks)))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error.reason}); save it as CSV UTF-8") from None
     except csv.Error as error:
@@ -99,7 +100,7 @@ def read(path, check_images=True):
     return index
 
 
-def _rows(path, reader):
+def _rows(path, reader, landmarks):
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise InputError(
@@ -121,7 +122,7 @@ def _rows(path, reader):
                 f"{where}: not {len(reader.fieldnames)} values as in the first line; "
                 "put values that contain a comma in quotes"
             )
-        row = _row(where, record, bool(given), reader.line_num)
+        row = _row(where, record, bool(given) and landmarks, reader.line_num)
         if row.image in lines:
             raise InputError(
                 f"{where}: {row.image} is already in line {lines[row.image]}; drop one of them"

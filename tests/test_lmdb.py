@@ -759,7 +759,7 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path, size, fi
     done, left = run_on_small_disk(tmp_path, command, size)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
-    assert f"{file}: cannot write" in done.stderr
+    assert file in done.stderr
     assert "is the disk full" in done.stderr
     assert left == []
 
