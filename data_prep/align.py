@@ -28,6 +28,7 @@ import math
 import multiprocessing
 import os
 import re
+import signal
 import stat
 import time
 import warnings
@@ -421,7 +422,8 @@ def _side_by_side(tasks, out, workers):
                 while waiting and len(running) < 2 * workers:
                     size = min(IMAGES_PER_BATCH, math.ceil(len(waiting) / (2 * workers)))
                     batch = [waiting.popleft() for _ in range(size)]
-                    running[pool.submit(_align_some, batch, out)] = batch
+                    with _without_ctrl_c():
+                        running[pool.submit(_align_some, batch, out)] = batch
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     batch = running.pop(future)
                     done = list(zip(batch, future.result(), strict=False))
@@ -432,6 +434,16 @@ def _side_by_side(tasks, out, workers):
                 "a worker process of align ended abruptly; run align again, with fewer --workers "
                 "if memory is short"
             ) from None
+
+
+@contextlib.contextmanager
+def _without_ctrl_c():
+    """Hold Ctrl-C back: a worker that is started meanwhile never gets it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _align_some(tasks, out):

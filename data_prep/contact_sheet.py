@@ -19,9 +19,9 @@ SIDE = 132
 WIDTH = 2 * SIDE
 GAP = 12
 
-# The points of TEMPLATE take 25.5 of the 66 pixels. A square of five times their extent shows what
-# alignment cuts out and as much again around it.
-EXTENTS = 5
+# The points of TEMPLATE take 25.5 of the 66 pixels. A square of four times their extent shows what
+# alignment cuts out and half as much again around it.
+EXTENTS = 4
 
 BACKGROUND = (255, 255, 255)
 PLACEHOLDER = (224, 224, 224)
@@ -104,7 +104,8 @@ def _write(path, title, tiles):
         y = top + GAP + number // columns * height
         sheet[y : y + SIDE, x : x + WIDTH] = picture
         for line, text in enumerate(lines):
-            _put_text(sheet, text, x, y + SIDE + 12 + line * _LINE)
+            # Only on its own tile: letters differ in width.
+            _put_text(sheet[:, x : x + WIDTH], text, 0, y + SIDE + 12 + line * _LINE)
     with replacing(path, "wb") as file:
         file.write(cv2.imencode(".png", sheet)[1])
 

@@ -255,7 +255,7 @@ def test_run_that_was_killed_twice_equals_an_undisturbed_one(tmp_path, astronaut
     journal = killed / "journal.jsonl"
 
     done_by = []  # after each run: {face: time of writing} of what it has journalled
-    for enough in (60, 160):
+    for enough in (50, 130):
         kill_when(journal, enough, [*command, str(killed), "--workers", "2"])
         assert not (killed / "index.csv").exists()
         done_by.append({face: (killed / face).stat().st_mtime_ns for face in journalled(killed)})
