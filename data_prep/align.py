@@ -438,12 +438,19 @@ def _side_by_side(tasks, out, workers):
 
 @contextlib.contextmanager
 def _without_ctrl_c():
-    """Hold Ctrl-C back: a worker that is started meanwhile never gets it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Hold Ctrl-C back until the block ends; a worker that starts in it never gets any."""
+    held = []
+    # Blocked for the children, which inherit it. The handler, because another thread of this
+    # process (OpenBLAS has some) takes the signal that the main thread blocks.
+    handler = signal.signal(signal.SIGINT, lambda *_: held.append(True))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if held:
+        raise KeyboardInterrupt
 
 
 def _align_some(tasks, out):

@@ -238,7 +238,7 @@ def content(folder):
 
 
 def test_run_that_was_killed_twice_equals_an_undisturbed_one(tmp_path, astronaut):
-    # Every third one is left to MTCNN, every fifteenth has no face, one is damaged.
+    # Every fifth one is left to MTCNN, every fifteenth has no face, one is damaged.
     folder = tmp_path / "photos"
     folder.mkdir()
     rows = []
@@ -246,7 +246,7 @@ def test_run_that_was_killed_twice_equals_an_undisturbed_one(tmp_path, astronaut
         left = 60 + n % 90
         image = astronaut[20:220, left : left + 200] if n % 15 else astronaut[300:400, :100]
         cv2.imwrite(f"{folder}/{n:03d}.jpg", image)
-        points = tuple((x - left, y - 20) for x, y in ASTRONAUT_POINTS) if n % 3 else None
+        points = tuple((x - left, y - 20) for x, y in ASTRONAUT_POINTS) if n % 5 else None
         rows.append(index.Row(f"{n:03d}.jpg", f"S{n // 100}", landmarks=points))
     cut(".jpg", 0.5)(folder / "017.jpg", astronaut)
     index.write(folder / "index.csv", rows)
@@ -289,14 +289,34 @@ def kill_when(journal, enough, command):
         assert process.poll() is None, "ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-        workers = file.read().split()
+    workers = children(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(workers) >= 2
     while any(is_running(worker) for worker in workers):
         assert time.monotonic() < deadline, "workers outlive the killed command"
         time.sleep(0.05)
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+def test_ctrl_c_while_workers_start_is_one_line(tmp_path, astronaut):
+    path = photographs(tmp_path / "a", {f"{n:02d}.png": astronaut for n in range(40)})
+    command = [sys.executable, "-m", "data_prep", "align", str(path), "-o", str(tmp_path / "faces")]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    # The first child is multiprocessing's own, the second one a worker.
+    while len(children(process.pid)) < 2:
+        assert process.poll() is None
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert (error, process.returncode) == ("stopped\n", 130)
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def journalled(out):
