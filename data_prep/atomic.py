@@ -51,7 +51,7 @@ def replacing_folder(place):
     that writes `place`.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(place)
+    remove_abandoned(place)
     hidden, lock = _hidden_folder(place)
     try:
         # A folder inside, because the hidden one itself is closed to other users.
@@ -80,7 +80,7 @@ def _hidden_folder(place):
             os.close(lock)
 
 
-def _remove_abandoned(place):
+def remove_abandoned(place):
     """Remove the hidden folders of killed writers of `place`, told by the free lock in them."""
     random_part = "?" * 8  # of the names that tempfile makes
     for hidden in place.parent.glob(f".{glob.escape(place.name)}.{random_part}"):

@@ -85,7 +85,9 @@ def check(folder):
     """
     folder = Path(folder)
     kind, description = describe(folder)
-    subjects = {part: _check_part(folder, part, kind, description) for part in parts_of(description)}
+    subjects = {
+        part: _check_part(folder, part, kind, description) for part in parts_of(description)
+    }
     if kind == FOLD:
         shared = subjects.get("train", set()) & subjects.get("test", set())
         if shared:

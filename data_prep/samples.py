@@ -7,7 +7,8 @@ it stands in as its own reference. Only the metric-learning CNN and the losses r
 the accuracy of the CNN and of the GCNets does not depend on it.
 
 Of identities, for pre-training: every subject is a class, whatever the labels; references are not
-used.
+used. identity/fc2 in prototxt/pretrain_identity.prototxt needs an output for each; its 10,575 are
+all of CASIA-WebFace.
 """
 
 import hashlib

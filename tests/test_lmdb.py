@@ -223,6 +223,10 @@ def test_same_inputs_are_not_built_again(tmp_path, capsys):
     os.truncate(out / "train/data.mdb", 8192)
     assert build(path, out) == 0
     assert content(out) == before
+    # What a killed build with other options left, which nobody repeats.
+    (tmp_path / ".lmdb.abcdefgh" / "lmdb").mkdir(parents=True)
+    (tmp_path / ".lmdb.abcdefgh" / "writing.lock").touch()
+    assert build(path, out) == 0
     assert sorted(os.listdir(tmp_path)) == ["faces", "lmdb"]
 
 
@@ -413,8 +417,8 @@ def test_killed_build_leaves_nothing_to_the_next(tmp_path, index_path):
     script.write_text(KILLED)
 
     def run(out, commit):
-        command = [sys.executable, str(script), str(commit), "lmdb", str(index_path), "-o", str(out)]
-        command += ["--fold", "3", "--classes", "7", "--copies", "15", "--workers", "2"]
+        command = [sys.executable, str(script), str(commit), "lmdb", str(index_path)]
+        command += ["-o", str(out), "--fold", "3", "--classes", "7", "--copies", "15", "--workers", "2"]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True)
 
     out = tmp_path / "out" / "lmdb"
@@ -451,7 +455,7 @@ def test_what_another_process_builds_is_not_removed(tmp_path, index_path):
 
 
 def people():
-    """Numbers of images: Bob 1, P1 2, P2 3, P10 4, with labels and references that do not matter."""
+    """Images: of Bob 1, P1 2, P2 3, P10 4, with labels and references that do not matter."""
     rows = [index.Row("bob.png", "Bob")]
     for subject, images in ("P10", 4), ("P2", 3), ("P1", 2):
         for n in range(images):
