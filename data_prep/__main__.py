@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from data_prep import align, build_lmdb, databases, peaks, synthetic, verify_lmdb
+from data_prep import align, build_lmdb, databases, peaks, prepare, synthetic, verify_lmdb
 from gcnet.errors import one_line_errors
 
 _COMMANDS = (
@@ -13,6 +13,13 @@ _COMMANDS = (
         synthetic.add_arguments,
         synthetic.run,
         "python -m data_prep synthesize ckplus data/synthetic --subjects 40",
+    ),
+    (
+        "prepare",
+        "a database to the LMDBs that training reads: index, align and lmdb in one go",
+        prepare.add_arguments,
+        prepare.run,
+        "python -m data_prep prepare ckplus /path/to/CK+ -o data/ckplus",
     ),
     (
         "index",

@@ -1,0 +1,101 @@
+"""One command from a database's folder to the LMDBs that training and pre-training read."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from data_prep import prepare
+from data_prep.__main__ import main
+from data_prep.synthetic import casia_webface, ckplus, sfew
+from data_prep.synthetic.writing import Camera
+from gcnet import engine, runs
+
+SMALL = Camera(size=(160, 120), people=4)
+
+
+@pytest.fixture(autouse=True)
+def lmdbs(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "LMDBS", tmp_path / "folds")
+    monkeypatch.setattr(prepare, "IDENTITY_LMDBS", tmp_path / "webface")
+
+
+def test_ten_folds_where_training_looks_for_them(tmp_path, capsys):
+    root = tmp_path / "CK+"
+    ckplus.write(root, SMALL, workers=1, subjects=20, sequences=7, frames=4, landmarks=True,
+                 unlabelled_fraction=0)  # fmt: skip
+    command = ["prepare", "ckplus", str(root), "-o", str(tmp_path / "ckplus"), "--workers", "1"]
+    assert main(command) == 0
+    index = tmp_path / "ckplus" / "faces" / "index.csv"
+    settings = runs.settings("cnn", "7", 10, 64, index, 10, 1, "torch", [], runs.PROTOTXT)
+    run = runs.Run(tmp_path / "run", settings, "", "", "")
+    printed = capsys.readouterr().out
+    for fold in range(10):
+        assert (run.lmdb_folder(fold) / "fold.json").is_file()
+        assert f"{run.lmdb_folder(fold)}: written" in printed
+    assert main(command) == 0
+    again = capsys.readouterr().out
+    assert again.count("already built") == 10 and "written (records" not in again
+
+
+def test_a_database_that_is_only_tested_on(tmp_path, capsys):
+    root = tmp_path / "SFEW"
+    sfew.write(root, Camera(size=(160, 120), colour=True, people=4), workers=1)
+    assert main(["prepare", "sfew", str(root), "-o", str(tmp_path / "sfew")]) == 0
+    folder = runs.test_lmdbs(tmp_path / "sfew" / "faces" / "index.csv", "6+neutral")
+    assert (folder / "test" / "data.mdb").is_file() and not (folder / "train").exists()
+    assert "eval_folds.py RUN --index" in capsys.readouterr().out
+
+
+def digest(folder):
+    """SHA-256 of all files of a folder but the description, which names the folder."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".json"
+    }
+
+
+def start(root, out, folder):
+    code = (
+        "import sys; from pathlib import Path; from data_prep import prepare; "
+        "from data_prep.__main__ import main; "
+        "prepare.IDENTITY_LMDBS = Path(sys.argv.pop(1)); sys.exit(main())"
+    )
+    command = ["prepare", "casia_webface", str(root), "-o", str(out), "--workers", "2"]
+    paths = os.pathsep.join(map(str, (engine.ROOT / "python", engine.ROOT)))
+    environment = dict(os.environ, PYTHONPATH=paths)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), *command], env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_run_that_is_killed_twice_equals_an_undisturbed_one(tmp_path):
+    root = tmp_path / "CASIA-WebFace"
+    camera = Camera(size=(120, 120), colour=True, people=6)
+    casia_webface.write(root, camera, identities=20, images=150)
+    undisturbed = start(root, tmp_path / "a" / "out", tmp_path / "a" / "webface")
+    assert undisturbed.wait() == 0, undisturbed.stderr.read()
+
+    out, lmdbs = tmp_path / "b" / "out", tmp_path / "b" / "webface"
+    for share in (0.2, 0.7):
+        killed = start(root, out, lmdbs)
+        wanted = share * 150
+        while killed.poll() is None and len(list(out.rglob("faces/images/*/*.png"))) < wanted:
+            time.sleep(0.02)
+        assert killed.poll() is None, "it ended before it could be killed"
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    last = start(root, out, lmdbs)
+    assert last.wait() == 0, last.stderr.read()
+    assert digest(tmp_path / "a" / "webface") == digest(lmdbs)
+    assert digest(tmp_path / "a" / "out" / "faces" / "images") == digest(out / "faces" / "images")
+    for name in ("index.csv", "faces/index.csv"):
+        mine, theirs = ((tmp_path / where / "out" / name).read_text() for where in "ab")
+        assert mine == theirs
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["out", "webface"]
