@@ -36,7 +36,6 @@ from array import array
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -477,10 +476,13 @@ def _outcome(task, out):
     if not _within(landmarks, image):
         height, width = image.shape[:2]
         return f"landmarks outside of the image ({width}x{height} pixels)"
+    rounded = [round(float(value), 2) for point in landmarks for value in point]
+    if not _left_to_right(rounded):
+        return "left and right landmarks swapped or in one place"
     face = equalize(crop(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), landmarks))
     with replacing(os.path.join(out, task.face), "wb") as file:
         file.write(cv2.imencode(".png", face)[1])
-    return [round(float(value), 2) for point in landmarks for value in point]
+    return rounded
 
 
 @functools.cache
@@ -501,6 +503,15 @@ def _within(landmarks, image):
     )
 
 
+def _left_to_right(coordinates):
+    """Whether eyes and mouth corners lie as data_prep.index demands, which MTCNN does not promise.
+
+    It puts them in one place in a profile, and the wrong way round in a face upside down.
+    """
+    x = dict(zip(index.POINTS, coordinates[::2], strict=True))
+    return x["left_eye"] < x["right_eye"] and x["mouth_left"] < x["mouth_right"]
+
+
 def _refuse_dropped(table, outcomes):
     """InputError for the first row of the index whose outcome is a reason to leave it out."""
     if any(isinstance(outcome, str) for outcome in outcomes.values()):
@@ -518,15 +529,15 @@ def _write_results(table, out, faces, outcomes):
     kept = []
     for row in table.rows:
         if row.image not in dropped:
-            values = iter(outcomes[row.image])
+            reference = faces[row.reference] if row.reference else ""
+            values = outcomes[row.image]
+            points = tuple(zip(values[::2], values[1::2], strict=True))
             kept.append(
-                replace(
-                    row,
-                    image=faces[row.image],
-                    reference=faces[row.reference] if row.reference else "",
-                    landmarks=tuple(zip(values, values, strict=True)),
+                index.Row(
+                    faces[row.image], row.subject, row.sequence, row.frame, row.label, reference,
+                    points,
                 )
-            )
+            )  # fmt: skip
     if not kept:
         first = table.rows[0]
         raise table.error(

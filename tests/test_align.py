@@ -508,3 +508,24 @@ def test_absurd_landmarks_are_a_reason_to_drop(tmp_path, astronaut, factor):
     path = photographs(tmp_path / "a", dict.fromkeys(points, astronaut), points)
     _, dropped = align.align(path, tmp_path / "faces", workers=1)
     assert dropped == {"b.png": "landmarks outside of the image (512x512 pixels)"}
+
+
+def test_points_that_the_new_index_could_not_hold_are_a_reason_to_drop(
+    tmp_path, astronaut, monkeypatch
+):
+    # Two decimals are written, so these eyes would come to one place.
+    left, _, *rest = ASTRONAUT_POINTS
+    together = (left, (left[0] + 0.001, left[1]), *rest)
+    points = {"a.png": ASTRONAUT_POINTS, "b.png": None, "c.png": None}
+    path = photographs(tmp_path / "a", dict.fromkeys(points, astronaut), points)
+    text = path.read_text().splitlines()
+    numbers = ",".join(str(value) for point in together for value in point)
+    text[3] = f"c.png,me,,,,a.png,{numbers}"
+    path.write_text("\n".join(text))
+    # A face that MTCNN takes to be upside down.
+    right_to_left = [ASTRONAUT_POINTS[number] for number in (1, 0, 2, 4, 3)]
+    monkeypatch.setattr(align.Detector, "landmarks", lambda *_: right_to_left)
+    assert main(["align", str(path), "-o", str(tmp_path / "faces"), "--workers", "1"]) == 0
+    reason = "left and right landmarks swapped or in one place"
+    assert read_csv(tmp_path / "faces/dropped.csv")[1:] == [["b.png", reason], ["c.png", reason]]
+    assert len(index.read(tmp_path / "faces/index.csv").rows) == 1
