@@ -278,7 +278,7 @@ def _plain(name):
 
 
 def _tasks(table, faces):
-    """What is to be done, as a list of _Task, and {image: reason} of what cannot be opened.
+    """One _Task per image, as a list, and {image: reason} of those that cannot be opened.
 
     The reasons are found anew in each run, because a change of permissions does not show in a
     file's size and time.
@@ -504,10 +504,7 @@ def _within(landmarks, image):
 
 
 def _left_to_right(coordinates):
-    """Whether eyes and mouth corners lie as data_prep.index demands, which MTCNN does not promise.
-
-    It puts them in one place in a profile, and the wrong way round in a face upside down.
-    """
+    """Whether eyes and mouth corners lie as data_prep.index demands; MTCNN does not promise it."""
     x = dict(zip(index.POINTS, coordinates[::2], strict=True))
     return x["left_eye"] < x["right_eye"] and x["mouth_left"] < x["mouth_right"]
 
