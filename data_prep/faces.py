@@ -24,7 +24,7 @@ _FACES_PER_TASK = 250
 
 
 def decode_faces(paths):
-    """The pixels of face files, a list of uint8 66 x 66; None for one that is gone or no such image.
+    """The pixels of face files, a list of uint8 66 x 66; None for one gone or no such image.
 
     Raises OSError if one cannot be read.
     """

@@ -418,7 +418,8 @@ def test_killed_build_leaves_nothing_to_the_next(tmp_path, index_path):
 
     def run(out, commit):
         command = [sys.executable, str(script), str(commit), "lmdb", str(index_path)]
-        command += ["-o", str(out), "--fold", "3", "--classes", "7", "--copies", "15", "--workers", "2"]
+        command += ["-o", str(out), "--fold", "3", "--classes", "7"]
+        command += ["--copies", "15", "--workers", "2"]
         return subprocess.run(command, stdout=subprocess.PIPE, text=True)
 
     out = tmp_path / "out" / "lmdb"
