@@ -82,20 +82,28 @@ def test_border_is_repeated():
     assert (augment.apply(Draw(0.9, 10, False, 1), pair) == 100).all()
 
 
-@pytest.mark.parametrize("count", [0, 1, 300])
-def test_draws_are_those_of_numpys_default_generator(random, count):
+def test_draws_come_from_the_digest():
     """As the docstring of draws says, so that LMDBs come out the same in every version."""
-    seed = int(random.integers(1 << 30))
-    keys = [f"image {number}\n{number % 11}" for number in range(count)]
-    drawn = augment.draws(seed, keys)
-    assert len(drawn) == count
-    for key, found in zip(keys, drawn, strict=True):
-        digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
-        generator = np.random.default_rng(np.frombuffer(digest, np.uint32))
-        assert found.scale == generator.uniform(*augment.SCALE)
-        assert found.rotation == generator.uniform(*augment.ROTATION)
-        assert found.flip == (generator.random() < augment.FLIP_PROBABILITY)
-        assert found.intensity == generator.uniform(*augment.INTENSITY)
+    (drawn,) = augment.draws(7, ["a.png\n3"])
+    digest = hashlib.sha256(b"7\na.png\n3").digest()
+    scale, rotation, flip, intensity = (
+        int.from_bytes(digest[start : start + 8], "little") / 2**64 for start in (0, 8, 16, 24)
+    )
+    assert drawn.scale == pytest.approx(0.9 + 0.2 * scale)
+    assert drawn.rotation == pytest.approx(-10 + 20 * rotation)
+    assert drawn.flip == (flip < 0.5)
+    assert drawn.intensity == pytest.approx(0.8 + 0.4 * intensity)
+    assert augment.draws(7, []) == []
+
+
+def test_draws_are_evenly_spread():
+    drawn = augment.draws(int(os.environ["TEST_SEED"]), [str(number) for number in range(4000)])
+    for name, (low, high) in (
+        ("scale", augment.SCALE), ("rotation", augment.ROTATION), ("intensity", augment.INTENSITY)
+    ):  # fmt: skip
+        shares = (np.array([getattr(one, name) for one in drawn]) - low) / (high - low)
+        assert np.histogram(shares, 10, (0, 1))[0] == pytest.approx(400, abs=100), name
+    assert np.mean([one.flip for one in drawn]) == pytest.approx(0.5, abs=0.05)
 
 
 def test_draws_depend_on_seed_and_key_only():
