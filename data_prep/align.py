@@ -78,6 +78,13 @@ CLAHE_TILES = (3, 3)
 SMALLEST_FACE = 20
 SMALLEST_FACE_SHARE = 10
 
+# A face that fills a small image (FER2013: 48x48) is found more often with a margin and enlarged: of
+# 100 photographs of 48x48 (skimage's lfw_subset) 100 instead of 96; on 100 drawn ones the points are
+# off by 0.8 instead of 1.0 pixels (medians). It takes 37 instead of 13 ms.
+SMALL_IMAGE = 100  # pixels of the shorter side
+SMALL_MARGIN = 0.5  # of the shorter side, all round
+SMALL_ENLARGED = 3
+
 # Of several faces the one counts whose box has the largest area minus CENTRALITY times the squared
 # distance of the box's centre from the image's. The factor is that with which facenet prepared
 # CASIA-WebFace (D. Sandberg, github.com/davidsandberg/facenet, src/align/align_dataset_mtcnn.py):
@@ -105,7 +112,7 @@ _IMAGE_ERRORS = {
 # Changes whenever the same image would come out differently, so that no old face is kept.
 _SETTINGS = repr(
     (TEMPLATE.tolist(), FACE_SIZE, CLAHE_CLIP_LIMIT, CLAHE_TILES, SMALLEST_FACE_SHARE, CENTRALITY)
-    + (LANDMARKS_BEYOND, FINEST)
+    + (LANDMARKS_BEYOND, FINEST, SMALL_IMAGE, SMALL_MARGIN, SMALL_ENLARGED)
 ).encode()
 
 
@@ -177,6 +184,19 @@ class Detector:
 
         `image`: uint8 H x W x 3, BGR.
         """
+        if min(image.shape[:2]) < SMALL_IMAGE:
+            margin = round(SMALL_MARGIN * min(image.shape[:2]))
+            image = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_REPLICATE)
+            image = cv2.resize(image, None, fx=SMALL_ENLARGED, fy=SMALL_ENLARGED)
+            points = self._points(image)
+            # The centre of a pixel is where it was: enlarged pixel 1 of 0, 1, 2 is pixel 0.
+            return points and tuple(
+                tuple((value + 0.5) / SMALL_ENLARGED - 0.5 - margin for value in point)
+                for point in points
+            )
+        return self._points(image)
+
+    def _points(self, image):
         rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         share = min(image.shape[:2]) // SMALLEST_FACE_SHARE
         for smallest in sorted({max(share, SMALLEST_FACE), SMALLEST_FACE}, reverse=True):
