@@ -31,8 +31,8 @@ of other parts than the chosen one are only counted.
 No landmarks are given. The contest's page says that faces were registered automatically, so that
 each is more or less centred and takes about the same amount of space; the report says that OpenCV's
 face detector found them and that people corrected the crops. That is not exact enough for fixed
-points, and MTCNN does find such faces: 96 of 100 real ones (lfw_subset of scikit-image, enlarged to
-48x48). Nobody's name is given: each image is a subject of its own in the index, so that no image
+points, and align does find such faces: all of 100 real ones (lfw_subset of scikit-image, enlarged
+to 48x48). Nobody's name is given: each image is a subject of its own in the index, so that no image
 serves as another one's neutral reference.
 
 The data was given to the contestants on Kaggle ("Challenges in Representation Learning: Facial
