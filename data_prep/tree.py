@@ -31,6 +31,8 @@ class Tree:
         self.lacking = []
         if not self.root.is_dir():
             raise InputError(f"{root}: no such folder; give the one that holds the database")
+        if readable(self.root) != str(self.root):
+            raise InputError(f"{readable(root)}: its path is not UTF-8; rename its folders")
         self._real_root = self.root.resolve()
 
     def skip(self, path, problem):
@@ -58,18 +60,18 @@ class Tree:
         """The entry `name` of the folder `path` in whatever case, or None. `name` may have "/"."""
         for part in Path(name).parts:
             exact = path / part
-            if exact.exists():
-                path = exact
-                continue
-            same = [p for p in self._entries(path) if p.name.lower() == part.lower()]
-            if not same:
+            if os.path.lexists(exact):
+                path = exact if self._usable(exact, exact.is_symlink()) else None
+            else:
+                same = (p for p, _ in self._entries(path) if p.name.lower() == part.lower())
+                path = next(same, None)
+            if path is None:
                 return None
-            path = same[0]
         return path
 
     def folders(self, path):
         """Folders in the folder `path`, in order of name."""
-        return [entry for entry in self._entries(path) if entry.is_dir()]
+        return [entry for entry, is_folder in self._entries(path) if is_folder]
 
     def files(self, path, pattern):
         """[(file, match)] of the files in the folder `path` whose whole names match `pattern`.
@@ -77,8 +79,20 @@ class Tree:
         In order of name; upper and lower case are one. A folder that is not there has no files.
         """
         pattern = re.compile(pattern, re.IGNORECASE)
-        found = ((file, pattern.fullmatch(file.name)) for file in self._entries(path))
-        return [(file, match) for file, match in found if match and file.is_file()]
+        files = (entry for entry, is_folder in self._entries(path) if not is_folder)
+        found = ((file, pattern.fullmatch(file.name)) for file in files)
+        return [(file, match) for file, match in found if match]
+
+    def text(self, file):
+        """What a text file holds, without the mark that Windows puts before UTF-8, or None.
+
+        A file that cannot be read is skipped.
+        """
+        try:
+            return file.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            self.skip(file, f"cannot be read ({error.strerror}); mend its permissions")
+            return None
 
     def file(self, text):
         """The file that a list of the database names as `text`, below the root, or None.
@@ -90,7 +104,7 @@ class Tree:
             self.skip(file, "leads out of the database's folder; correct the entry")
         elif not file.is_file():
             self.skip(file, "no such file; unpack the archive that holds it, or drop the entry")
-        elif self._usable(file):
+        elif self._usable(file, file.is_symlink()):
             return file
         return None
 
@@ -100,23 +114,29 @@ class Tree:
             self.lacking.append(f"{where} has {found} {what}; expected {expected}")
 
     def _entries(self, path):
+        """[(entry, whether it is a folder)] of the folder `path` in order of name."""
         try:
-            names = sorted(os.listdir(path))
+            with os.scandir(path) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
         except FileNotFoundError:
             return []
         except OSError as error:
             self.skip(path, f"cannot be listed ({error.strerror}); mend its permissions")
             return []
-        paths = (Path(path, name) for name in names if not _LITTER.fullmatch(name))
-        return [entry for entry in paths if self._usable(entry)]
+        return [
+            (Path(entry.path), entry.is_dir())
+            for entry in entries
+            if not _LITTER.fullmatch(entry.name)
+            and self._usable(Path(entry.path), entry.is_symlink())
+        ]
 
-    def _usable(self, entry):
+    def _usable(self, entry, is_link):
         try:
             entry.name.encode()
         except UnicodeEncodeError:
             self.skip(entry, "its name is not UTF-8; rename it")
             return False
-        if not entry.is_symlink():
+        if not is_link:
             return True
         try:
             target = entry.resolve(strict=True)
