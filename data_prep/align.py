@@ -17,7 +17,6 @@ In the output folder:
 ===============  =================================================================================
 """
 
-import contextlib
 import csv
 import errno
 import fcntl
@@ -25,17 +24,14 @@ import functools
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import re
-import signal
 import stat
 import time
 import warnings
 from array import array
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, wait
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +44,7 @@ from data_prep import FACE_SIZE, contact_sheet, index
 from data_prep.arguments import at_least
 from data_prep.atomic import naming, replacing
 from data_prep.decode import decode
-from data_prep.workers import start_worker
+from data_prep.workers import Workers, cpus
 from gcnet.errors import InputError
 
 # Where the five points go, in pixels of the 66x66 face: symmetric about its middle column (32.5).
@@ -78,9 +74,9 @@ CLAHE_TILES = (3, 3)
 SMALLEST_FACE = 20
 SMALLEST_FACE_SHARE = 10
 
-# A face that fills a small image (FER2013: 48x48) is found more often with a margin and enlarged: of
-# 100 photographs of 48x48 (skimage's lfw_subset) 100 instead of 96; on 100 drawn ones the points are
-# off by 0.8 instead of 1.0 pixels (medians). It takes 37 instead of 13 ms.
+# A face that fills a small image (FER2013: 48x48) is found more often with a margin and enlarged:
+# 100 of 100 photographs of 48x48 (skimage's lfw_subset) instead of 96, and on 100 drawn ones the
+# points are off by 0.8 instead of 1.0 pixels (medians). It takes 37 instead of 13 ms.
 SMALL_IMAGE = 100  # pixels of the shorter side
 SMALL_MARGIN = 0.5  # of the shorter side, all round
 SMALL_ENLARGED = 3
@@ -111,8 +107,8 @@ _IMAGE_ERRORS = {
 
 # Changes whenever the same image would come out differently, so that no old face is kept.
 _SETTINGS = repr(
-    (TEMPLATE.tolist(), FACE_SIZE, CLAHE_CLIP_LIMIT, CLAHE_TILES, SMALLEST_FACE_SHARE, CENTRALITY)
-    + (LANDMARKS_BEYOND, FINEST, SMALL_IMAGE, SMALL_MARGIN, SMALL_ENLARGED)
+    (TEMPLATE.tolist(), FACE_SIZE, CLAHE_CLIP_LIMIT, CLAHE_TILES, SMALLEST_FACE)
+    + (SMALLEST_FACE_SHARE, CENTRALITY, LANDMARKS_BEYOND, FINEST, SMALL_IMAGE, SMALL_MARGIN, SMALL_ENLARGED)
 ).encode()
 
 
@@ -246,7 +242,7 @@ def align(index_path, out, workers=None, strict=False):
         raise InputError(f"{table.path}: would be overwritten; choose another output folder")
     (out / "images").mkdir(parents=True, exist_ok=True)
     with _Journal(out / "journal.jsonl") as journal:
-        _remove_unfinished(out / "images")
+        _remove_unfinished(out)
         faces = _faces(table)
         tasks, outcomes = _tasks(table, faces)
         todo = []
@@ -258,10 +254,11 @@ def align(index_path, out, workers=None, strict=False):
                 outcomes[task.image] = outcome
         if strict:
             _refuse_dropped(table, outcomes)
+        journal.forget(todo)
         for folder in {os.path.dirname(task.face) for task in todo}:
             (out / folder).mkdir(exist_ok=True)
-        for done in _outcomes(todo, out, _cpus() if workers is None else workers):
-            journal.add({task.key: outcome for task, outcome in done})
+        for done in _outcomes(todo, out, cpus() if workers is None else workers):
+            journal.add(done)
             found = {task.image: outcome for task, outcome in done}
             outcomes.update(found)
             if strict:
@@ -342,13 +339,15 @@ def _key(row, face, status):
 
 
 class _Journal:
-    """Outcomes by task key, appended to a file line by line.
+    """What has been done, appended to a file line by line: {face: [key, outcome]}, the last holds.
 
-    An outcome is the list of the ten landmark coordinates, or the reason for leaving the image out.
+    By face and not by key alone, so that a face that another key has written over counts for that
+    one. An outcome is the list of the ten landmark coordinates, or the reason for leaving the image
+    out.
     """
 
     def __init__(self, path):
-        self._outcomes = {}
+        self._done = {}
         self._file = open(path, "a+b")  # noqa: SIM115 (closed by __exit__)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -360,7 +359,7 @@ class _Journal:
         whole = 0
         for line in self._file:
             try:
-                self._outcomes.update(json.loads(line))
+                self._done.update(json.loads(line))
             except ValueError:
                 break
             whole += len(line)
@@ -369,7 +368,9 @@ class _Journal:
 
     def outcome(self, task, out):
         """The task's outcome, None if it is not known or its face is not there."""
-        outcome = self._outcomes.get(task.key)
+        key, outcome = self._done.get(task.face, (None, None))
+        if key != task.key:
+            return None
         if isinstance(outcome, list):
             try:
                 # An empty file is what a power cut may leave of a face.
@@ -378,8 +379,16 @@ class _Journal:
                 return None
         return outcome
 
-    def add(self, outcomes):
-        lines = "".join(json.dumps({key: outcome}) + "\n" for key, outcome in outcomes.items())
+    def forget(self, tasks):
+        """What was done before for the faces of `tasks`, which are about to be written over."""
+        self._append({task.face: (None, None) for task in tasks if task.face in self._done})
+
+    def add(self, done):
+        """`done`: (task, outcome) of tasks that are done."""
+        self._append({task.face: (task.key, outcome) for task, outcome in done})
+
+    def _append(self, entries):
+        lines = "".join(json.dumps({face: entry}) + "\n" for face, entry in entries.items())
         with naming(self._file.name):
             self._file.write(lines.encode())
             self._file.flush()
@@ -392,13 +401,13 @@ class _Journal:
             self._file.close()
 
 
-def _remove_unfinished(images):
-    """Remove the temporary files of a killed run from the folders in `images`."""
-    for folder in os.scandir(images):
-        if folder.is_dir():
-            for entry in os.scandir(folder.path):
-                if entry.name.startswith(".") and entry.name.endswith(".partial"):
-                    os.unlink(entry.path)
+def _remove_unfinished(out):
+    """Remove the temporary files of a killed run."""
+    faces = (entry.path for entry in os.scandir(out / "images") if entry.is_dir())
+    for folder in (out, *faces):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(".") and entry.name.endswith(".partial"):
+                os.unlink(entry.path)
 
 
 def _outcomes(tasks, out, workers):
@@ -429,47 +438,19 @@ def _in_turn(tasks, out, _):
 def _side_by_side(tasks, out, workers):
     waiting = deque(tasks)
     running = {}
-    with contextlib.ExitStack() as stack:
-        pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=start_worker
-        )
-        stack.callback(pool.shutdown, cancel_futures=True)
-        try:
-            while waiting or running:
-                # One batch for each worker and one to go on with; small ones towards the end, so
-                # that all end at the same time.
-                while waiting and len(running) < 2 * workers:
-                    size = min(IMAGES_PER_BATCH, math.ceil(len(waiting) / (2 * workers)))
-                    batch = [waiting.popleft() for _ in range(size)]
-                    with _without_ctrl_c():
-                        running[pool.submit(_align_some, batch, out)] = batch
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    batch = running.pop(future)
-                    done = list(zip(batch, future.result(), strict=False))
-                    waiting.extendleft(reversed(batch[len(done) :]))
-                    yield done
-        except BrokenProcessPool:
-            raise InputError(
-                "a worker process of align ended abruptly; run align again, with fewer --workers "
-                "if memory is short"
-            ) from None
-
-
-@contextlib.contextmanager
-def _without_ctrl_c():
-    """Hold Ctrl-C back until the block ends; a worker that starts in it never gets any."""
-    held = []
-    # Blocked for the children, which inherit it. The handler, because another thread of this
-    # process (OpenBLAS has some) takes the signal that the main thread blocks.
-    handler = signal.signal(signal.SIGINT, lambda *_: held.append(True))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGINT, handler)
-    if held:
-        raise KeyboardInterrupt
+    with Workers(workers) as pool:
+        while waiting or running:
+            # One batch for each worker and one to go on with; small ones towards the end, so that
+            # all end at the same time.
+            while waiting and len(running) < 2 * workers:
+                size = min(IMAGES_PER_BATCH, math.ceil(len(waiting) / (2 * workers)))
+                batch = [waiting.popleft() for _ in range(size)]
+                running[pool.submit(_align_some, batch, out)] = batch
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                batch = running.pop(future)
+                done = list(zip(batch, pool.result(future), strict=False))
+                waiting.extendleft(reversed(batch[len(done) :]))
+                yield done
 
 
 def _align_some(tasks, out):
@@ -601,10 +582,6 @@ def _dropped(table, outcomes):
             if row.reference in reasons:
                 reasons.setdefault(row.image, f"its reference {row.reference} is dropped")
     return {row.image: reasons[row.image] for row in table.rows if row.image in reasons}
-
-
-def _cpus():
-    return len(os.sched_getaffinity(0))
 
 
 def add_arguments(parser):

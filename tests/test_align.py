@@ -322,10 +322,15 @@ def test_ctrl_c_while_workers_start_is_one_line(tmp_path, astronaut):
 def journalled(out):
     """Faces, relative to `out`, that are in its journal: those whose keys an own run would give."""
     lines = (out / "journal.jsonl").read_bytes().split(b"\n")[:-1]
-    outcomes = {key: value for line in lines for key, value in json.loads(line).items()}
+    done = {face: value for line in lines for face, value in json.loads(line).items()}
     table = index.read(out.parent / "photos" / "index.csv")
     tasks, _ = align._tasks(table, align._faces(table))
-    return {Path(t.face) for t in tasks if isinstance(outcomes.get(t.key), list)}
+    keys = {task.face: task.key for task in tasks}
+    return {
+        Path(face)
+        for face, (key, outcome) in done.items()
+        if isinstance(outcome, list) and keys.get(face) == key
+    }
 
 
 def is_running(pid):
@@ -353,6 +358,23 @@ def test_only_what_changed_is_done_again(tmp_path, astronaut):
     align.align(path, out, workers=1)
     assert faces[0].stat().st_mtime_ns == times[0]
     assert faces[1].read_bytes() != before[faces[1].relative_to(out)]
+
+
+def test_a_face_that_others_have_written_over_is_made_again(tmp_path, astronaut):
+    """Two pictures of one name, of which the second is there at times; points that come and go."""
+    path = photographs(tmp_path / "photos", {"a.png": astronaut, "a.jpg": astronaut[:, ::-1]})
+    moved = tuple((x + 20, y) for x, y in ASTRONAUT_POINTS)
+    out, face = tmp_path / "faces", tmp_path / "faces" / "images" / "me" / "a.png"
+
+    def aligned(name, points):
+        index.write(path, [index.Row(str(path.parent / name), "me", landmarks=points)])
+        align.align(path, out, workers=1)
+        return face.read_bytes()
+
+    first = aligned("a.png", ASTRONAUT_POINTS)
+    for other in (("a.png", moved), ("a.jpg", ASTRONAUT_POINTS)):
+        assert aligned(*other) != first
+        assert aligned("a.png", ASTRONAUT_POINTS) == first
 
 
 def cut(suffix, share):
