@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from gcnet.engine import ROOT, available_cores
+from gcnet.errors import InputError
 
 
 def circumstances(script):
@@ -26,7 +27,10 @@ def write(path, script, text):
     begin, end = (f"<!-- bench/{script} writes {way} here -->" for way in ("from", "to"))
     old = path.read_text() if path.exists() else ""
     before, _, rest = old.partition(begin)
-    after = rest.partition(end)[2] if end in rest else "\n"
+    _, ended, after = rest.partition(end)
+    if bool(rest) != bool(ended):
+        raise InputError(f"{path}: has '{begin}' without '{end}' after it; mend it")
+    after = after or "\n"
     if before and not before.endswith("\n\n"):
         before = before.rstrip("\n") + "\n\n"
     path.write_text(f"{before}{begin}\n{text}{end}{after}")

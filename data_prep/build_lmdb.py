@@ -101,7 +101,7 @@ def _build(table, plan, kind, out, copies, seed, workers):
                 f"{out}: is the current folder, which cannot be replaced; choose another"
             )
         with _full_disk_told(), replacing_folder(place) as new:
-            flat = new.parent / "faces"
+            flat = new.parent / f"{new.name}.faces"
             description["inputs"]["faces_sha256"] = faces.write(flat, table, pool)
             numbers = {row.image: number for number, row in enumerate(table.rows)}
             class_ids = {name: number for number, name in enumerate(plan.class_names)}
@@ -136,7 +136,7 @@ def _full_disk_told():
 def _description(table, plan, copies, seed):
     """What fold.json or identities.json says; the faces' digest is filled in when it is known."""
     description = {
-        "index": str(table.path),
+        "index": str(table.path.absolute()),
         "inputs": {
             "index_sha256": hashlib.sha256(table.path.read_bytes()).hexdigest(),
             "faces_sha256": None,

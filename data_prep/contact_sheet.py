@@ -22,6 +22,8 @@ GAP = 12
 # The points of TEMPLATE take 25.5 of the 66 pixels. A square of four times their extent shows what
 # alignment cuts out and half as much again around it.
 EXTENTS = 4
+LARGEST_CUT = 8 * SIDE
+"""Pixels of an original's cut; a larger face is shrunk before it is cut out."""
 
 BACKGROUND = (255, 255, 255)
 PLACEHOLDER = (224, 224, 224)
@@ -151,7 +153,13 @@ def _surroundings(image):
     if original is None:
         return _blank(SIDE)
     points = np.reshape(image.landmarks, (-1, 2))
-    side = max(1, round(EXTENTS * np.ptp(points, axis=0).max()))
+    side = EXTENTS * np.ptp(points, axis=0).max()
+    if side > LARGEST_CUT:
+        scale = LARGEST_CUT / side
+        original = cv2.resize(original, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        points = (points + 0.5) * scale - 0.5
+        side = LARGEST_CUT
+    side = max(1, round(side))
     corner = np.rint(points.mean(axis=0) - side / 2).astype(int)
     cut = np.full((side, side, 3), PLACEHOLDER, np.uint8)
     height, width = original.shape[:2]

@@ -3,13 +3,16 @@
 In the output folder `index.csv` and `faces/`. The LMDBs stand where training looks for them, so
 that it finds them built: those of the ten folds, or of the whole database for one that is only
 tested on, in data/folds (or $GCNET_FOLDS); those of identities in data/webface, which
-prototxt/pretrain_*.prototxt read. Each step goes on where a stopped one ended, and does nothing
-where nothing has changed.
+prototxt/pretrain_*.prototxt read. index and align go on where a stopped run ended, a finished LMDB
+is not built again, and nothing is done where nothing has changed.
 """
+
+from pathlib import Path
 
 from data_prep import align, build_lmdb, databases, lmdb_folder
 from data_prep.arguments import at_least
 from gcnet import runs
+from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, FOLDS
 
 IDENTITY_LMDBS = runs.ROOT / "data" / "webface"
@@ -41,6 +44,7 @@ def run(arguments):
 
     index = faces / "index.csv"
     if database.SPLIT == databases.IDENTITIES:
+        _refuse_another(index)
         _say(IDENTITY_LMDBS, build_lmdb.build_identities(index, IDENTITY_LMDBS, workers=workers))
         return
     classes, digest = arguments.classes, runs.sha256(index)
@@ -58,6 +62,18 @@ def run(arguments):
         f"now: python python/train_folds.py --index {runs.portable(index)} --net s1r1 "
         f"--classes {classes}"
     )
+
+
+def _refuse_another(index):
+    """Raise InputError if IDENTITY_LMDBS were built from another database."""
+    try:
+        _, description = lmdb_folder.describe(IDENTITY_LMDBS)
+    except InputError:
+        return
+    if Path(description["index"]).resolve() != index.resolve():
+        raise InputError(
+            f"{IDENTITY_LMDBS}: holds the LMDBs of {description['index']}; move it away first"
+        )
 
 
 def _say(out, result):

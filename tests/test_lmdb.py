@@ -756,7 +756,7 @@ def run_on_small_disk(folder, command, size):
     return done, os.listdir(folder)
 
 
-@pytest.mark.parametrize(("size", "file"), [(1 << 20, "/faces"), (3 << 20, "lmdb/train")])
+@pytest.mark.parametrize(("size", "file"), [(1 << 20, "lmdb.faces"), (3 << 20, "lmdb/train")])
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path, size, file):
     out = tmp_path / "lmdb"
     command = [sys.executable, "-m", "data_prep", "lmdb", str(index_path), "-o", str(out)]

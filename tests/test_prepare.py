@@ -51,6 +51,24 @@ def test_a_database_that_is_only_tested_on(tmp_path, capsys):
     assert "eval_folds.py RUN --index" in capsys.readouterr().out
 
 
+def test_identities_of_another_database_are_not_replaced(tmp_path, capsys):
+    for name in ("first", "second"):
+        casia_webface.write(tmp_path / name, Camera(size=(96, 96), colour=True, people=2),
+                            identities=3, images=12, workers=1)  # fmt: skip
+    commands = [
+        ["prepare", "casia_webface", str(tmp_path / name), "-o", str(tmp_path / f"{name}-out")]
+        for name in ("first", "second")
+    ]
+    assert main(commands[0]) == 0
+    before = digest(prepare.IDENTITY_LMDBS)
+    capsys.readouterr()
+    assert main(commands[1]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(tmp_path / "first-out") in error and "move it" in error
+    assert digest(prepare.IDENTITY_LMDBS) == before
+    assert main(commands[0]) == 0 and "already built" in capsys.readouterr().out
+
+
 def digest(folder):
     """SHA-256 of all files of a folder but the description, which names the folder."""
     return {

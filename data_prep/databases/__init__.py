@@ -21,7 +21,7 @@ from pathlib import Path
 
 from data_prep import index, summary
 from data_prep.atomic import replacing
-from data_prep.tree import Tree
+from data_prep.tree import Tree, readable
 from gcnet.errors import InputError
 
 FOLDS, TEST_ONLY, IDENTITIES = "folds", "test only", "identities"
@@ -43,7 +43,8 @@ def add_arguments(parser, command="index", add_more=None):
             name,
             help=database.__doc__.splitlines()[0],
             description=database.__doc__,
-            epilog=f"example:\n  python -m data_prep {command} {name} /path/to/database -o data/{name}",
+            epilog="example:\n"
+            f"  python -m data_prep {command} {name} /path/to/database -o data/{name}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         one.add_argument("root", type=Path, help="folder of the database, which is only read")
@@ -53,7 +54,8 @@ def add_arguments(parser, command="index", add_more=None):
         one.add_argument(
             "--strict",
             action="store_true",
-            help="stop at the first file that cannot be used, instead of listing it in skipped.csv",
+            help="stop at the first file that cannot be used, instead of listing it in skipped.csv "
+            "(numbers that differ from the real database's are noted in either case)",
         )
         database.add_arguments(one)
         if add_more:
@@ -64,19 +66,21 @@ def add_arguments(parser, command="index", add_more=None):
 def run(arguments):
     """Write index.csv, and skipped.csv if something was skipped; print the counts.
 
-    Raises InputError for an output folder inside the database, and as the database's `rows` does.
+    Raises InputError for an output folder inside the database, if nothing in the database can be
+    used, and as the database's `rows` does.
     """
     tree = Tree(arguments.root, arguments.strict)
+    if readable(arguments.output) != str(arguments.output):
+        raise InputError(f"{readable(arguments.output)}: its name is not UTF-8; choose another")
     if arguments.output.resolve().is_relative_to(tree.root.resolve()):
         raise InputError(
             f"{arguments.output}: lies in the database's folder, which is only read; choose another"
         )
     rows = arguments.database.rows(tree, arguments)
     if not rows:
-        first = "".join(f"; the first: {path}: {problem}" for path, problem in tree.skipped[:1])
-        raise InputError(
-            f"{tree.root}: nothing in it can be used, {len(tree.skipped)} files skipped{first}"
-        )
+        reasons = [f"{path}: {problem}" for path, problem in tree.skipped] + tree.lacking
+        first = f"; the first of {len(reasons)} reasons: {reasons[0]}" if reasons else ""
+        raise InputError(f"{tree.root}: nothing in it can be used{first}")
     path = arguments.output / "index.csv"
     index.write(path, rows)
     print(summary.table(rows, arguments.database.counts(arguments)))

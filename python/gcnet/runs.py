@@ -246,6 +246,8 @@ def load(folder):
         known = {field.name for field in fields(Settings)}
         if set(content["settings"]) != known:
             raise KeyError(*(set(content["settings"]) ^ known))
+        if content["settings"]["classes"] not in CLASSES:
+            raise ValueError(f"no set of classes is called {content['settings']['classes']!r}")
         return Run(
             Path(folder).resolve(),
             Settings(**content["settings"]),
