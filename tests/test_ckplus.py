@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import cv2
@@ -102,6 +103,28 @@ def test_five_points_of_68_landmarks(root, capsys):
     assert rows[-1].landmarks is None
 
 
+def test_landmark_files_in_whatever_case(root, capsys):
+    before, _ = table(root, capsys)
+    landmarks = root / "Landmarks/S005/001"
+    for file in list(landmarks.iterdir()):
+        file.rename(file.with_name(file.name.upper()))
+    (root / "Landmarks/S005").rename(root / "Landmarks/s005")
+    (root / "Landmarks").rename(root / "LANDMARKS")
+    rows, _ = table(root, capsys, "--strict")
+    assert rows == before and rows[0].landmarks
+
+
+def test_a_half_unpacked_archive_of_landmarks_is_noted(root, capsys):
+    note = "note: Landmarks has {} files for the frames in the index; expected 16"
+    assert note.format(8) in table(root, capsys)[1]
+    landmark_file(root).unlink()
+    rows, text = table(root, capsys, "--strict")
+    assert [row.frame for row in rows if row.landmarks] == ["1", *map(str, range(3, 9))]
+    assert note.format(7) in text
+    shutil.rmtree(root / "Landmarks")
+    assert "Landmarks" not in table(root, capsys)[1]
+
+
 def test_frames_after_the_labelled_one_are_left_out(root, capsys):
     cv2.imwrite(
         str(root / "cohn-kanade-images/S506/004/S506_004_00000006.png"), np.zeros((9, 9), np.uint8)
@@ -138,10 +161,16 @@ def landmark_file(root):
     return root / "Landmarks/S005/001/S005_001_00000002_landmarks.txt"
 
 
-def point_label_elsewhere(root):
-    elsewhere = root.parent / "label.txt"
-    label_file(root).replace(elsewhere)
-    label_file(root).symlink_to(elsewhere)
+def point_elsewhere(root, place):
+    elsewhere = root.parent / "elsewhere"
+    place(root).rename(elsewhere)
+    place(root).symlink_to(elsewhere)
+
+
+def make_unreadable(file):
+    """A file that even an administrator cannot open."""
+    file.unlink()
+    os.mknod(file, stat.S_IFSOCK)
 
 
 NO_DATABASE = {
@@ -158,7 +187,7 @@ NO_DATABASE = {
     ),
     "empty images": (
         lambda root: [shutil.rmtree(root / ckplus.IMAGES), (root / ckplus.IMAGES).mkdir()],
-        "nothing in it can be used, 3 files skipped; the first: ",
+        "nothing in it can be used; the first of ",
     ),
 }
 
@@ -190,7 +219,11 @@ UNUSABLE = {
         lambda root: label_file(root).parent, "has 2 label files", 0,
     ),
     "label out of the database": (
-        point_label_elsewhere, label_file, "a symbolic link out of the database's folder", 0,
+        lambda root: point_elsewhere(root, label_file), label_file,
+        "a symbolic link out of the database's folder", 0,
+    ),
+    "unreadable label": (
+        lambda root: make_unreadable(label_file(root)), label_file, "cannot be read", 0,
     ),
     "sequence without images": (
         lambda root: shutil.rmtree(images_of(root)),
@@ -203,6 +236,21 @@ UNUSABLE = {
     "only the apex": (
         lambda root: [(images_of(root) / f"S005_001_{n:08d}.png").unlink() for n in range(1, 8)],
         images_of, "only the apex", 0,
+    ),
+    "first frame missing": (
+        lambda root: (images_of(root) / "S005_001_00000001.png").unlink(),
+        images_of, "has no frame 1, the neutral one of its sequence; restore it", 0,
+    ),
+    "unreadable landmarks": (
+        lambda root: make_unreadable(landmark_file(root)), landmark_file, "cannot be read", 8,
+    ),
+    "landmarks out of the database": (
+        lambda root: point_elsewhere(root, landmark_file), landmark_file,
+        "a symbolic link out of the database's folder", 8,
+    ),
+    "a folder of landmarks out of the database": (
+        lambda root: point_elsewhere(root, lambda root: landmark_file(root).parent),
+        lambda root: landmark_file(root).parent, "a symbolic link out of the database's folder", 8,
     ),
     "67 landmarks": (
         lambda root: landmark_file(root).write_text("1 2\n" * 67),

@@ -249,6 +249,18 @@ def cut(root):
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
 
 
+def make_folder(file):
+    """What can be read by nobody as a file."""
+    file.unlink()
+    file.mkdir()
+
+
+def point_elsewhere(root, file):
+    elsewhere = root.parent / file.name
+    file.replace(elsewhere)
+    file.symlink_to(elsewhere)
+
+
 def write(name, text):
     return lambda root: (session(root) / name).write_text(text)
 
@@ -265,6 +277,14 @@ DAMAGES = {
         lambda root: (session(root) / "S028-001.xml").unlink(), "S028-001.xml", "no such file"
     ),
     "no video": (lambda root: (session(root) / "S028-001.avi").unlink(), "1767", "no video"),
+    "unreadable xml": (
+        lambda root: make_folder(session(root) / "S028-001.xml"), "S028-001.xml", "cannot be read"
+    ),
+    "xml out of the database": (
+        lambda root: point_elsewhere(root, session(root) / "session.xml"),
+        "session.xml",
+        "a symbolic link out of the database's folder",
+    ),
     "broken xml": (write("S028-001.xml", "<Annotation>"), "S028-001.xml", "is no XML"),
     "unknown encoding": (
         write("session.xml", '<?xml version="1.0" encoding="x"?><a/>'), "session.xml", "is no XML"
@@ -313,6 +333,17 @@ def test_an_unusable_session_is_skipped_or_stops(root, capfd, damage):
     error = capfd.readouterr().err
     assert error.count("\n") == 1 and str(root) in error and name in error and told in error, error
     assert not (root.parent / "out").exists()
+
+
+def test_sessions_without_use_are_told_though_files_were_skipped(root, capsys):
+    for folder in (root / "Sessions").iterdir():
+        if folder.name not in ("1790", "1801"):
+            shutil.rmtree(folder)
+    (root / "Sessions/1801/session.xml").unlink()
+    assert run(root) == 1
+    error = capsys.readouterr().err
+    assert "none of its 2 sessions is a frontal one of the six emotions; download those" in error
+    assert "(1 files skipped, --strict says why)" in error
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,24 @@ def test_frames_are_in_the_order_of_their_numbers(root, capsys):
     assert [row.frame for row in rows[:6]] == ["1", "3", "5", "7", "9", "11"]
 
 
+def test_a_missing_first_frame_and_gaps_are_noted(root, capsys):
+    late = "note: VL/Strong: 1 sequences do not start with frame 0"
+    _, text = table(root, capsys, "--strict")
+    assert late in text and "the first is P001/Surprise" in text and "gaps" not in text
+    (root / STRONG / "P001/Anger/003.jpeg").unlink()
+    _, text = table(root, capsys, "--strict")
+    assert "note: VL/Strong: 1 sequences have gaps" in text and "the first is P001/Anger" in text
+
+
+def test_a_copy_numbered_from_1_throughout_lacks_no_first_frame(root, capsys):
+    shutil.rmtree(root / STRONG / "P001/Surprise")
+    for folder in (root / STRONG / "P001/Anger", root / STRONG / "P070/Happiness"):
+        for file in sorted(folder.iterdir(), reverse=True):
+            file.rename(folder / f"{int(file.stem) + 1:03d}.jpeg")
+    _, text = table(root, capsys, "--strict")
+    assert "do not start" not in text and "gaps" not in text
+
+
 def test_other_depths_of_the_same_tree(root, capsys):
     expected = labels(table(root, capsys)[0])
     for place in ("B_OriginalImg/OriginalImg", "B_OriginalImg"):
@@ -128,7 +146,7 @@ NO_DATABASE = {
     ),
     "empty folders": (
         lambda root: [path.unlink() for path in (root / STRONG).rglob("*.jpeg")],
-        "nothing in it can be used, 3 files skipped; the first: ",
+        "nothing in it can be used; the first of ",
     ),
 }  # fmt: skip
 

@@ -144,7 +144,7 @@ NO_DATABASE = {
     "archives in the archive": (pack_again, "unpack the archive Val of SFEW 2.0 and those in it"),
     "empty classes": (
         lambda root: [path.unlink() for path in (root / "Val").rglob("*.png")],
-        "nothing in it can be used, 0 files skipped",
+        "nothing in it can be used; the first of 7 reasons: Val/Angry has 0 images",
     ),
 }
 

@@ -29,13 +29,10 @@ Matthews: The Extended Cohn-Kanade Dataset (CK+), CVPR Workshops 2010 (counts pe
 Cohn, Tian: Comprehensive database for facial expression analysis, FG 2000.
 """
 
-from pathlib import PurePath
-
 import numpy as np
 
-from data_prep.arguments import at_least
+from data_prep import apex
 from data_prep.databases import FOLDS
-from data_prep.index import Row
 from data_prep.summary import Counts
 from gcnet.errors import InputError
 from gcnet.protocol import EXPRESSIONS, NEUTRAL
@@ -58,25 +55,16 @@ SEQUENCES = {
 LABELLED_SEQUENCES, ALL_SEQUENCES = sum(SEQUENCES.values()), 593
 LABELLED_SUBJECTS, ALL_SUBJECTS = 118, 123
 
-# The custom of the field for CK+ (also of DE-GAN and IDFERM, to which the paper is compared); the
-# paper does not say how many frames of a sequence count as its peak.
-APEX_FRAMES = 3
-
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)
 NOSE_TIP, MOUTH_LEFT, MOUTH_RIGHT = 30, 48, 54
 
 _FRAME = r"(?P<sequence>\w+_\w+)_(?P<frame>\d{8})\.png"
 _LABEL = r"(?P<sequence>\w+_\w+)_(?P<frame>\d{8})_emotion\.txt"
+_LANDMARKS = r"\w+_\w+_(?P<frame>\d{8})_landmarks\.txt"
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "--apex",
-        type=at_least(1),
-        default=APEX_FRAMES,
-        metavar="N",
-        help="how many last frames of a sequence show the emotion (%(default)s)",
-    )
+    apex.add_argument(parser)
 
 
 def counts(arguments):
@@ -88,13 +76,13 @@ def rows(tree, arguments):
 
     A sequence of fewer frames than `arguments.apex` keeps its first frame neutral. Frames after
     the one that the label file is named for are left out. A frame without landmark file has no
-    landmarks. Skipped are sequences whose label or images are missing or wrong, and landmark files
-    that do not hold 68 points (their frames stay, without landmarks).
+    landmarks. Skipped are sequences whose label, apex or first frame is missing or wrong, and
+    landmark files that do not hold 68 points (their frames stay, without landmarks).
     """
     images = tree.folder(IMAGES, "unpack the archive extended-cohn-kanade-images of CK+ there")
     emotion = tree.folder(EMOTION, "unpack the archive Emotion_labels of CK+ there")
     landmarks = tree.find(tree.root, LANDMARKS)
-    table, labelled = [], 0
+    table, labelled, with_landmarks = [], 0, 0
     for subject in tree.folders(emotion):
         for sequence in tree.folders(subject):
             found = tree.files(sequence, _LABEL)
@@ -102,14 +90,17 @@ def rows(tree, arguments):
             if len(found) > 1:
                 tree.skip(sequence, f"has {len(found)} label files; leave the right one")
                 continue
-            place = PurePath(subject.name, sequence.name)
+            place = f"{subject.name}/{sequence.name}"
             for file, match in found:
                 label = _emotion(tree, file)
-                frames = label and _frames(tree, images / place, match, file)
+                frames = label and _frames(tree, images, place, match, file)
                 if frames:
-                    marks = landmarks and landmarks / place
-                    name = match["sequence"]
-                    table += _sequence(tree, name, label, frames, marks, arguments.apex)
+                    files = _landmark_files(tree, landmarks, place, frames)
+                    with_landmarks += len(files)
+                    points = {number: _five_points(tree, files[number]) for number in files}
+                    name = match["sequence"].upper()
+                    those = apex.last(frames, arguments.apex)
+                    table += apex.rows(frames, those, label, name.split("_")[0], name, points)
     if not labelled:
         raise InputError(
             f"{emotion}: has 0 label files like S005/001/S005_001_00000011_emotion.txt; expected "
@@ -120,63 +111,61 @@ def rows(tree, arguments):
     tree.expect(IMAGES, len(everybody), ALL_SUBJECTS, "subjects")
     tree.expect(IMAGES, sequences, ALL_SEQUENCES, "sequences")
     tree.expect(EMOTION, labelled, LABELLED_SEQUENCES, "label files")
+    if landmarks:
+        tree.expect(LANDMARKS, with_landmarks, len(table), "files for the frames in the index")
     return table
 
 
 def _emotion(tree, file):
-    text = file.read_text(errors="replace").strip()
+    text = tree.text(file)
+    if text is None:
+        return None
     try:
         return CODES[{float(code): code for code in range(len(CODES))}[float(text)]]
     except (ValueError, KeyError):
-        tree.skip(file, f"emotion code {text!r}; expected 0 to {len(CODES) - 1}, restore the file")
+        tree.skip(file, f"emotion code {text.strip()!r}; expected 0 to {len(CODES) - 1}, restore the file")
         return None
 
 
-def _frames(tree, folder, label, label_file):
-    """[(frame number, image file)] up to the frame that the label file is named for."""
-    frames = [
-        (int(match["frame"]), file)
-        for file, match in tree.files(folder, _FRAME)
-        if match["frame"] <= label["frame"]
-    ]
-    if not frames or frames[-1][0] != int(label["frame"]):
-        apex = folder / f"{label['sequence']}_{label['frame']}.png"
-        tree.skip(apex, f"no such image, but {label_file} labels it; restore it")
+def _frames(tree, images, place, label, label_file):
+    """{frame number: image file} in order, up to the frame that the label file is named for."""
+    folder = tree.find(images, place)
+    files = tree.files(folder, _FRAME) if folder else []
+    found = {int(match["frame"]): file for file, match in files}
+    last = int(label["frame"])
+    frames = {number: found[number] for number in sorted(found) if number <= last}
+    folder = folder or images / place
+    if last not in frames:
+        apex_image = folder / f"{label['sequence']}_{label['frame']}.png"
+        tree.skip(apex_image, f"no such image, but {label_file} labels it; restore it")
     elif len(frames) < 2:
         tree.skip(folder, "only the apex image; a sequence starts with a neutral frame, restore it")
+    elif 1 not in frames:
+        tree.skip(folder, "has no frame 1, the neutral one of its sequence; restore it")
     else:
-        if [number for number, _ in frames] != list(range(1, len(frames) + 1)):
+        if list(frames) != list(range(1, last + 1)):
             tree.lacking.append(f"{folder}: frames are not numbered 1, 2, 3 ...")
         return frames
     return None
 
 
-def _sequence(tree, sequence, label, frames, marks, apex):
-    subject = sequence.split("_")[0]
-    last = len(frames) - 1
-    for position, (number, file) in enumerate(frames):
-        if position == 0:
-            emotion = NEUTRAL
-        else:
-            emotion = label if position > last - apex else ""
-        yield Row(
-            image=str(file),
-            subject=subject,
-            sequence=sequence,
-            frame=str(number),
-            label=emotion,
-            reference=str(frames[0][1]),
-            landmarks=marks and _five_points(tree, marks / f"{file.stem}_landmarks.txt"),
-        )
+def _landmark_files(tree, landmarks, place, frames):
+    """{frame number: landmark file} of those of `frames` that have one."""
+    folder = landmarks and tree.find(landmarks, place)
+    if not folder:
+        return {}
+    found = {int(match["frame"]): file for file, match in tree.files(folder, _LANDMARKS)}
+    return {number: found[number] for number in frames if number in found}
 
 
 def _five_points(tree, file):
-    """Eye centres, nose tip and mouth corners of a 68-point file, or None if there is none."""
-    if not file.is_file():
+    """Eye centres, nose tip and mouth corners of a 68-point file, or None if it is wrong."""
+    text = tree.text(file)
+    if text is None:
         return None
     try:
-        lines = file.read_text(errors="replace").splitlines()
-        points = np.array([line.split() for line in lines if line.strip()]).astype(np.float64)
+        points = np.array([line.split() for line in text.splitlines() if line.strip()])
+        points = points.astype(np.float64)
     except ValueError:
         points = np.empty(0)
     if points.shape != (68, 2) or not np.isfinite(points).all():

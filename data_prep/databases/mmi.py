@@ -52,15 +52,13 @@ from xml.etree import ElementTree
 import cv2
 from tqdm import tqdm
 
-from data_prep import peaks
+from data_prep import apex, peaks
 from data_prep.arguments import at_least
 from data_prep.atomic import replacing
 from data_prep.databases import FOLDS
 from data_prep.decode import quiet
-from data_prep.index import Row
 from data_prep.summary import Counts
 from gcnet.errors import InputError
-from gcnet.protocol import NEUTRAL
 
 SPLIT, CLASSES = FOLDS, "6"
 
@@ -75,10 +73,6 @@ SEQUENCES, FRONTAL_SEQUENCES, SUBJECTS = 312, 205, 30
 FRONTAL_HALF = {
     "S001": "right", "S002": "right", "S003": "left", "S005": "left", "S015": "left", "S016": "left"
 }  # fmt: skip
-
-# As DE-GAN and IDFERM take them, to which the paper is compared: the three frames in the middle.
-# The paper picks the peak by hand and does not say how many frames around it it takes.
-APEX_FRAMES = 3
 
 # The header's number of frames may be a frame or two off; a broken-off download lacks more.
 LEAST_SHARE = 0.9
@@ -97,10 +91,7 @@ class _Sequence:
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "--apex", type=at_least(1), default=APEX_FRAMES, metavar="N",
-        help="how many frames around the peak show the emotion (%(default)s)",
-    )  # fmt: skip
+    apex.add_argument(parser, "frames around the peak")
     parser.add_argument(
         "--peaks", type=Path, metavar="CSV",
         help="columns sequence,frame: the peaks of these sequences, instead of their middles",
@@ -177,10 +168,11 @@ def _sequences(tree, dual):
             f"{folder}: has no session with a video, like {SESSIONS}/1767/S028-001.avi; give the "
             f"folder that holds {SESSIONS}"
         )
-    if not found and not tree.skipped:
+    if not found:
+        why = f" ({len(tree.skipped)} files skipped, --strict says why)" if tree.skipped else ""
         raise InputError(
             f"{folder}: none of its {len(names)} sessions is a frontal one of the six emotions; "
-            "download those"
+            f"download those{why}"
         )
     tree.expect(folder.name, of_six, SEQUENCES, "sequences of the six emotions")
     tree.expect(folder.name, len(found), FRONTAL_SEQUENCES, "frontal sequences of them")
@@ -192,7 +184,7 @@ def _sequences(tree, dual):
 def _view(tree, session):
     """FRONTAL, PROFILE, DUAL or None."""
     file = session / "session.xml"
-    elements = _elements(tree, tree.find(session, file.name) or file)
+    elements = _elements(tree, file)
     views = {element.get("view") for element in elements or () if _tag(element) == "track"} - {None}
     if elements is None:
         return None
@@ -206,7 +198,7 @@ def _view(tree, session):
 def _emotion(tree, session, sequence):
     """A whole number from 0 to HIGHEST_CODE, or None."""
     file = session / f"{sequence}.xml"
-    elements = _elements(tree, tree.find(session, file.name) or file)
+    elements = _elements(tree, file)
     if elements is None:
         return None
     for element in elements:
@@ -223,12 +215,18 @@ def _emotion(tree, session, sequence):
 
 def _elements(tree, file):
     """All elements of an XML file, or None if it is missing or damaged."""
+    found = tree.find(file.parent, file.name)
+    if found is None:
+        # A link that cannot be followed is skipped already.
+        if not file.is_symlink():
+            tree.skip(file, "no such file; download the session again")
+        return None
     try:
-        return list(ElementTree.parse(file).iter())
-    except FileNotFoundError:
-        tree.skip(file, "no such file; download the session again")
-    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
-        tree.skip(file, f"is no XML ({error}); download the session again")
+        return list(ElementTree.parse(found).iter())
+    except OSError as error:
+        tree.skip(found, f"cannot be read ({error.strerror}); mend its permissions")
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        tree.skip(found, f"is no XML ({error}); download the session again")
     return None
 
 
@@ -259,23 +257,14 @@ def _rows(tree, sequence, chosen, folder, arguments):
             f"{arguments.peaks}: frame {peak} of {sequence.name}; its video has the frames 2 to "
             f"{last} after the neutral one, correct the row"
         )
-    apex = _window(peak or (1 + last) // 2, arguments.apex, last)
+    emotional = _window(peak or (1 + last) // 2, arguments.apex, last)
     between = range(1, last + 1, arguments.every) if arguments.every else ()
     wanted = {
-        number: folder / f"{sequence.name}_{number:05d}.png"
-        for number in sorted({1, *apex, *between})
+        number: (folder / f"{sequence.name}_{number:05d}.png").absolute()
+        for number in sorted({1, *emotional, *between})
     }
     _write_frames(sequence, wanted)
-    for number, file in wanted.items():
-        label = sequence.label if number in apex else ""
-        yield Row(
-            image=str(file.absolute()),
-            subject=sequence.subject,
-            sequence=sequence.name,
-            frame=str(number),
-            label=NEUTRAL if number == 1 else label,
-            reference=str(wanted[1].absolute()),
-        )
+    yield from apex.rows(wanted, emotional, sequence.label, sequence.subject, sequence.name)
 
 
 def _window(peak, size, last):

@@ -37,14 +37,11 @@ faces; the original images are taken to have all 480.
 
 import re
 
-from data_prep.arguments import at_least
+from data_prep import apex
 from data_prep.databases import FOLDS
-from data_prep.databases.ckplus import APEX_FRAMES
-from data_prep.index import Row
 from data_prep.summary import Counts
 from data_prep.tree import IMAGE
 from gcnet.errors import InputError
-from gcnet.protocol import NEUTRAL
 
 SPLIT, CLASSES = FOLDS, "6"
 
@@ -65,13 +62,7 @@ _LABELS = {folder.lower(): label for folder, label in EXPRESSION_FOLDERS.items()
 
 
 def add_arguments(parser):
-    parser.add_argument(
-        "--apex",
-        type=at_least(1),
-        default=APEX_FRAMES,
-        metavar="N",
-        help="how many last frames of a sequence show the emotion (%(default)s)",
-    )
+    apex.add_argument(parser)
 
 
 def counts(arguments):
@@ -82,10 +73,11 @@ def rows(tree, arguments):
     """Rows of all frames. A sequence of fewer frames than `arguments.apex` starts neutral still.
 
     Skipped are folders that are no subject or no expression, and sequences of fewer than two
-    images or with a number twice.
+    images or with a number twice. Sequences that start later than others, or with gaps in their
+    numbers, stay and are noted: their neutral frame may be missing.
     """
     strong = _strong_light(tree)
-    table, subjects, sequences = [], 0, 0
+    table, subjects, sequences, numbers = [], 0, 0, {}
     for subject in tree.folders(strong):
         if not re.fullmatch(r"P\d{3}", subject.name, re.IGNORECASE):
             tree.skip(subject, "no subject; expected folders P001 to P080, rename or remove it")
@@ -99,7 +91,12 @@ def rows(tree, arguments):
                 tree.skip(folder, f"no expression; expected {names}, rename or remove it")
                 continue
             found += 1
-            table += _sequence(tree, folder, subject.name.upper(), label, arguments.apex)
+            frames = _frames(tree, folder)
+            if frames:
+                numbers[f"{subject.name}/{folder.name}"] = list(frames)
+                name = subject.name.upper()
+                those = apex.last(frames, arguments.apex)
+                table += apex.rows(frames, those, label, name, f"{name}_{label}")
         sequences += found
         tree.expect(subject.name, found, len(EXPRESSION_FOLDERS), "expressions")
     if not sequences:
@@ -109,6 +106,7 @@ def rows(tree, arguments):
         )
     tree.expect(LIGHT, subjects, SUBJECTS, "subjects")
     tree.expect(LIGHT, sequences, SEQUENCES, "sequences")
+    _note_missing_frames(tree, numbers)
     return table
 
 
@@ -123,27 +121,35 @@ def _strong_light(tree):
     )
 
 
-def _sequence(tree, folder, subject, label, apex):
-    frames = sorted(
+def _frames(tree, folder):
+    """{frame number: image file} in order, or None."""
+    found = [
         (int(match["frame"]), file)
         for file, match in tree.files(folder, rf"(?P<frame>\d+)\.{IMAGE}")
-    )
-    if len(frames) < 2:
-        tree.skip(folder, f"has {len(frames)} images; expected neutral to apex, restore them")
-        return
-    if len(dict(frames)) < len(frames):
+    ]
+    frames = dict(sorted(found))
+    if len(found) < 2:
+        tree.skip(folder, f"has {len(found)} images; expected neutral to apex, restore them")
+    elif len(frames) < len(found):
         tree.skip(folder, "has two images of the same number; leave the right one")
-        return
-    for position, (number, file) in enumerate(frames):
-        if position == 0:
-            emotion = NEUTRAL
-        else:
-            emotion = label if position >= len(frames) - apex else ""
-        yield Row(
-            image=str(file),
-            subject=subject,
-            sequence=f"{subject}_{label}",
-            frame=str(number),
-            label=emotion,
-            reference=str(frames[0][1]),
+    else:
+        return frames
+    return None
+
+
+def _note_missing_frames(tree, numbers):
+    """Note in `tree.lacking` what `numbers`, {sequence: [frame number]}, lack."""
+    # 0, but for copies that are numbered anew.
+    first = min((those[0] for those in numbers.values()), default=0)
+    late = [name for name, those in numbers.items() if those[0] != first]
+    if late:
+        tree.lacking.append(
+            f"{LIGHT}: {len(late)} sequences do not start with frame {first}, which is neutral in "
+            f"the others; restore it, the first is {late[0]}"
+        )
+    gaps = [name for name, those in numbers.items() if those[-1] - those[0] >= len(those)]
+    if gaps:
+        tree.lacking.append(
+            f"{LIGHT}: {len(gaps)} sequences have gaps in the numbers of their frames, the first "
+            f"is {gaps[0]}"
         )
