@@ -121,6 +121,15 @@ def test_quoted_pixels_and_windows_line_ends(root, tmp_path):
     assert table(root, tmp_path / "after", "--strict") == before
 
 
+def test_blank_lines_and_a_byte_order_mark_change_nothing(root, tmp_path):
+    before = table(root, tmp_path / "before")
+    file = root / "fer2013.csv"
+    lines = file.read_text().splitlines(keepends=True)
+    lines[3:3], lines[20:20] = ["\n"], ["\r\n", "  \n"]
+    file.write_text("".join(lines) + "\n\n", encoding="utf-8-sig")
+    assert table(root, tmp_path / "after", "--strict") == before
+
+
 def test_a_stopped_run_goes_on_where_it_was(root, tmp_path):
     output = tmp_path / "out"
     rows = table(root, output)
@@ -160,6 +169,13 @@ def test_folders_whose_names_tell_no_part(folders, tmp_path, capsys):
     assert run(folders, tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "give --split test" in error
+    # Something that is skipped does not hide what is to be done.
+    (folders / "test" / "angry" / "im9.png").symlink_to(tmp_path)
+    (folders / "test" / "holiday").mkdir()
+    assert run(folders, tmp_path / "out") == 1
+    assert "give --split test" in capsys.readouterr().err
+    (folders / "test" / "angry" / "im9.png").unlink()
+    (folders / "test" / "holiday").rmdir()
     rows = table(folders, tmp_path / "out", "--strict", "--split", "test")
     assert Counter(row.label for row in rows) == dict.fromkeys(fer2013.CODES, 2)
 
@@ -244,7 +260,13 @@ def test_lines_that_cannot_be_used_are_listed(root, tmp_path, capsys, damage):
     )
 
 
+def empty_classes(root):
+    (root / "fer2013.csv").unlink()
+    (root / "test" / "holiday").mkdir(parents=True)
+
+
 WRONG = {
+    "folders without images": (empty_classes, "test: no images in folders named angry, disgust"),
     "wrong root": (lambda root: (root / "fer2013.csv").unlink(), "neither fer2013.csv nor"),
     "file without Usage": (
         lambda root: (root / "fer2013.csv").write_text("emotion,pixels\n"),

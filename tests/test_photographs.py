@@ -174,5 +174,12 @@ def test_a_folder_without_pictures_is_one_line(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and f"{root}: no picture" in error
     assert not (tmp_path / "out").exists()
+
+    # Something that is skipped does not hide what is to be done.
+    (root / "anna_happy.heic").write_bytes(b"")
+    assert run(root) == 1
+    error = capsys.readouterr().err
+    assert "give a folder with names like anna_happiness_02.jpg" in error
+    assert "(1 files skipped, --strict says why)" in error
     assert run(tmp_path / "nowhere") == 1
     assert "nowhere: no such folder" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """RAF-DB's layout, real quirks included, into index.csv."""
 
 import csv
+import os
 import shutil
+import stat
 from collections import Counter
 
 import cv2
@@ -129,6 +131,12 @@ def manual(root):
     return root / "basic" / raf_db.MANUAL / "test_0003_manu_attri.txt"
 
 
+def make_unreadable(file):
+    """A file that even an administrator cannot open."""
+    file.unlink()
+    os.mknod(file, stat.S_IFSOCK)
+
+
 # Name: what is done to the database, what is said about it, rows that remain of 7.
 SKIPPED = {
     "code 8": (
@@ -142,8 +150,17 @@ SKIPPED = {
         6,
     ),
     "a path that leaves the root": (
-        lambda root: lines(root, lambda given: [*given, "../../test_0007.jpg 1\n"]),
-        "list_patition_label.txt, line 22: '../../test_0007.jpg 1'; expected a line like",
+        lambda root: lines(root, lambda given: [*given, "../../../../secret.jpg 5\n"]),
+        "/secret.jpg: leads out of the database's folder; correct the entry",
+        7,
+    ),
+    "a link that leaves the root": (
+        lambda root: [
+            (root.parent / "secret.jpg").touch(),
+            (root / "basic/secret.jpg").symlink_to(root.parent / "secret.jpg"),
+            lines(root, lambda given: [*given, "../../secret.jpg 5\n"]),
+        ],
+        "basic/secret.jpg: a symbolic link out of the database's folder",
         7,
     ),
     "twice": (
@@ -153,7 +170,7 @@ SKIPPED = {
     ),
     "missing image": (
         lambda root: (root / "basic/Image/original/test_0003.jpg").unlink(),
-        "Image/original/test_0003.jpg: no such image, but ",
+        "Image/original/test_0003.jpg: no such file; unpack the archive",
         6,
     ),
     "four points": (
@@ -164,6 +181,11 @@ SKIPPED = {
     "one point five times": (
         lambda root: manual(root).write_text("1 2\n" * 5),
         "test_0003_manu_attri.txt: expected 5 lines 'x y'",
+        7,
+    ),
+    "unreadable landmarks": (
+        lambda root: make_unreadable(manual(root)),
+        "test_0003_manu_attri.txt: cannot be read",
         7,
     ),
     "no numbers": (
@@ -180,7 +202,7 @@ def test_what_cannot_be_used_is_listed(root, capsys, damage):
     inflict(root)
     assert run(root, "--strict") == 1
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and str(root) in error and problem in error
+    assert error.count("\n") == 1 and str(root.parent) in error and problem in error
     assert not (root.parent / "out").exists()
 
     assert len(table(root)) == remaining
@@ -195,6 +217,9 @@ HALF_EXTRACTED = {
     "no label file": (
         lambda root: (root / "basic" / raf_db.LABELS).unlink(),
         "EmoLabel: no list_patition_label.txt",
+    ),
+    "unreadable label file": (
+        lambda root: make_unreadable(root / "basic" / raf_db.LABELS), "cannot be read",
     ),
     "archive not unpacked": (
         lambda root: shutil.rmtree(root / "basic/Image/original"),

@@ -100,7 +100,8 @@ def rows(tree, arguments):
                     points = {number: _five_points(tree, files[number]) for number in files}
                     name = match["sequence"].upper()
                     those = apex.last(frames, arguments.apex)
-                    table += apex.rows(frames, those, label, name.split("_")[0], name, points)
+                    subject_name = name.split("_")[0]
+                    table += apex.rows(frames, those, label, subject_name, name, points)
     if not labelled:
         raise InputError(
             f"{emotion}: has 0 label files like S005/001/S005_001_00000011_emotion.txt; expected "
@@ -120,10 +121,11 @@ def _emotion(tree, file):
     text = tree.text(file)
     if text is None:
         return None
+    text = text.strip()
     try:
         return CODES[{float(code): code for code in range(len(CODES))}[float(text)]]
     except (ValueError, KeyError):
-        tree.skip(file, f"emotion code {text.strip()!r}; expected 0 to {len(CODES) - 1}, restore the file")
+        tree.skip(file, f"emotion code {text!r}; expected 0 to {len(CODES) - 1}, restore the file")
         return None
 
 

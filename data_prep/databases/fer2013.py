@@ -47,6 +47,7 @@ file; they add up to the report's. File names: readme of microsoft/FERPlus. Fold
 names: public programs that read the copies on Kaggle (msambare/fer2013).
 """
 
+import codecs
 from collections import Counter
 
 import cv2
@@ -134,8 +135,12 @@ def _rows_of_csv(tree, file, arguments):
         ) as progress,
     ):  # fmt: skip
         columns = _columns(file, lines.readline())
+        row = -1
         for number, line in enumerate(lines, start=2):
             progress.update(len(line))
+            if not line.strip():
+                continue
+            row += 1
             try:
                 code, usage, text = _values(line, columns)
                 found[usage] += 1
@@ -145,7 +150,7 @@ def _rows_of_csv(tree, file, arguments):
             except ValueError as problem:
                 tree.skip(f"{file}, line {number}", f"{problem}, download the file again")
                 continue
-            image = images / f"fer{number - 2:07d}.png"
+            image = images / f"fer{row:07d}.png"
             if not table:
                 images.mkdir(parents=True, exist_ok=True)
             _write(image, cv2.imencode(".png", pixels)[1].tobytes())
@@ -161,7 +166,7 @@ def _rows_of_csv(tree, file, arguments):
 
 def _columns(file, line):
     """Places of emotion, Usage and pixels in a line."""
-    names = [name.lower() for name in _split(line)]
+    names = [name.lower() for name in _split(line.removeprefix(codecs.BOM_UTF8))]
     try:
         return [names.index(name) for name in ("emotion", "usage", "pixels")]
     except ValueError:
@@ -228,10 +233,15 @@ def _rows_of_folders(tree, folder, split):
             if split in ("train", "test") or usage == usages[0].lower():
                 subject = f"{place.name}_{file.stem}"
                 table.append(Row(image=str(file), subject=subject, label=label))
-    if images and not table and not tree.skipped:
+    if images and not table:
         raise InputError(
             f"{folder}: {images} images, none named {usages[0]}_1.jpg; where the names do not tell "
             "PublicTest from PrivateTest, give --split test"
+        )
+    if not table:
+        raise InputError(
+            f"{folder}: no images in folders named {', '.join(FOLDERS)}; give the folder that "
+            "holds FER2013, unpacked"
         )
     expected = sum(sum(COUNTS[usage].values()) for usage in usages)
     tree.expect(folder.name, len(table), expected, f"images of {' and '.join(usages)}")

@@ -79,10 +79,11 @@ def rows(tree, arguments):
             table += _pictures(tree, folder, label)
         else:
             tree.skip(folder, f"its name is no label; use {', '.join(WORDS)}, or move it away")
-    if not table and not tree.skipped:
+    if not table:
+        why = f" ({len(tree.skipped)} files skipped, --strict says why)" if tree.skipped else ""
         raise InputError(
-            f"{tree.root}: no picture; give a folder with names like anna_happiness_02.jpg, or "
-            "with folders like happiness"
+            f"{tree.root}: no picture that can be used; give a folder with names like "
+            f"anna_happiness_02.jpg, or with folders like happiness{why}"
         )
     neutral = {}
     for row in table:

@@ -75,7 +75,7 @@ COUNTS = {
 LABELS, MANUAL = "EmoLabel/list_patition_label.txt", "Annotation/manual"
 IMAGES = {"original": "Image/original", "aligned": "Image/aligned"}
 
-_LINE = re.compile(r"((train|test)_\d+)\.jpg\s+(\S+)", re.IGNORECASE)
+_LINE = re.compile(r"(?P<name>\S+)\.jpg\s+(?P<code>\S+)", re.IGNORECASE)
 
 
 def add_arguments(parser):
@@ -103,7 +103,7 @@ def rows(tree, arguments):
     emotion = tree.folder(f"{basic}EmoLabel", "give the folder basic of RAF-DB")
     names = (LABELS, LABELS.replace("patition", "partition"))
     found = (tree.find(tree.root, basic + name) for name in names)
-    labels = next((file for file in found if file is not None and file.is_file()), None)
+    labels = next((file for file in found if file is not None), None)
     if labels is None:
         raise InputError(f"{emotion}: no {LABELS.split('/')[1]}; download it again with RAF-DB")
     place, archive = IMAGES[arguments.images], f"{IMAGES[arguments.images]}.zip"
@@ -126,42 +126,41 @@ def rows(tree, arguments):
     tree.expect(place, len(images), expected, f"images ({arguments.split})")
 
     table, lines = [], {}
-    for number, name, label in _labelled(tree, labels, arguments.split):
-        where = f"{labels}, line {number}"
+    for number, written, label in _labelled(tree, labels, arguments.split):
+        name = written.lower()
         if name in lines:
+            where = f"{labels}, line {number}"
             tree.skip(where, f"{name}.jpg is already in line {lines[name]}; drop one of them")
             continue
         lines[name] = number
-        if name not in images:
-            missing = folder / f"{name}{suffix}.jpg"
-            tree.skip(missing, f"no such image, but {where} labels it; unpack {archive} again")
+        image = images.get(name) or tree.file(f"{basic}{place}/{written}{suffix}.jpg")
+        if image is None:
             continue
         points = _five_points(tree, landmarks[name]) if name in landmarks else None
-        table.append(Row(image=str(images[name]), subject=name, label=label, landmarks=points))
+        table.append(Row(image=str(image), subject=name, label=label, landmarks=points))
     tree.expect(LABELS, len(lines), expected, f"labels ({arguments.split})")
     return table
 
 
 def _labelled(tree, labels, split):
-    """Yield (line number, "test_0001", label) of the split's lines in the label file."""
-    text = labels.read_text(encoding="utf-8-sig", errors="replace")
-    for number, line in enumerate(text.splitlines(), start=1):
+    """Yield (line number, "test_0001", label) of the label file's lines but for the other split's."""
+    (other,) = COUNTS.keys() - {split}
+    for number, line in enumerate((tree.text(labels) or "").splitlines(), start=1):
         match = _LINE.fullmatch(line.strip())
-        if not line.strip():
+        if not line.strip() or match and match["name"].lower().startswith(f"{other}_"):
             continue
         if not match:
             tree.skip(
                 f"{labels}, line {number}",
                 f"{line.strip()[:40]!r}; expected a line like 'test_0001.jpg 7', restore the file",
             )
-        elif match[2].lower() == split:
-            if match[3] in CODES:
-                yield number, match[1].lower(), CODES[match[3]]
-            else:
-                tree.skip(
-                    f"{labels}, line {number}",
-                    f"emotion code {match[3]!r}; expected 1 to {len(CODES)}, restore the file",
-                )
+        elif match["code"] not in CODES:
+            tree.skip(
+                f"{labels}, line {number}",
+                f"emotion code {match['code']!r}; expected 1 to {len(CODES)}, restore the file",
+            )
+        else:
+            yield number, match["name"], CODES[match["code"]]
 
 
 def _landmark_files(tree, basic, split):
@@ -174,9 +173,11 @@ def _landmark_files(tree, basic, split):
 
 def _five_points(tree, file):
     """The five points in the order of data_prep.index.POINTS, or None if the file is wrong."""
-    lines = file.read_text(errors="replace").splitlines()[:5]
+    text = tree.text(file)
+    if text is None:
+        return None
     try:
-        points = np.array([line.split() for line in lines]).astype(np.float64)
+        points = np.array([line.split() for line in text.splitlines()[:5]]).astype(np.float64)
     except ValueError:
         points = np.empty(0)
     if points.shape == (5, 2) and np.isfinite(points).all():

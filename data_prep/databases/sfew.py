@@ -46,8 +46,9 @@ Sources: Dhall, Ramana Murthy, Goecke, Joshi, Gedeon: Video and image based emot
 challenges in the wild: EmotiW 2015, ICMI 2015 (958, 436 and 372 images). Names of files, the frame
 in two classes and numbers per class: lists of files in anders0821/SFEW-BNN, which also keeps films
 apart (Train's anger, happiness and neutral and Val's neutral could not be counted there; they are
-confirmed by the totals alone). Aligned faces: issue 18 of SimKarras/Amend-Representation-Module (891 and 431), and a public
-loader whose numbers per class add up to these. Places of the folders: several public loaders.
+confirmed by the totals alone). Aligned faces: issue 18 of SimKarras/Amend-Representation-Module
+(891 and 431), and a public loader whose numbers per class add up to these. Places of the folders:
+several public loaders.
 """
 
 import re
