@@ -33,7 +33,9 @@ def test_untidy_copies_give_the_same_rows(tmp_path):
         synthetic.write(root, SMALL, untidy=untidy, identities=20, images=100, workers=1)
         rows = table(root, "--strict")
         tables.append([(row.subject, row.image.removeprefix(str(root)).lower()) for row in rows])
-    assert tables[0] == tables[1]
+    copies = [(subject, image) for subject, image in tables[1] if " " in subject]
+    assert copies and all(subject in image for subject, image in copies)
+    assert tables[0] == [tuple(text.replace(" copy", "") for text in row) for row in tables[1]]
 
 
 def test_rare_identities_can_be_left_out(tmp_path, capsys):

@@ -309,6 +309,7 @@ def test_the_full_tree_has_the_papers_counts_and_litter_changes_nothing(tmp_path
     assert "note" not in text
 
     litter.scatter(root)
+    assert len(list(root.rglob("*_emotion.TXT"))) == 327
     untidy, text = table(root, capsys, "--strict")
     assert [Path(row.image).suffix for row in untidy].count(".PNG") == 327
     assert "note" not in text

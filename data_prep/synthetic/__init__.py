@@ -59,7 +59,7 @@ def add_arguments(parser):
             help="same seed, same bytes (%(default)s)",
         )  # fmt: skip
         command.add_argument(
-            "--workers", type=at_least(1), metavar="N", help="processes (default: one per core)"
+            "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
         )
         command.set_defaults(layout=name)
 

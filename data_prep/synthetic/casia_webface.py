@@ -63,6 +63,7 @@ def write(root, camera, full=False, untidy=False, workers=None, identities=100, 
     with new_folder(root) as folder:
         written = write_all(write_identity, folder, jobs, images, workers)
         if untidy:
+            litter.name_as_copy(folder / jobs[-1].folder)
             litter.scatter(folder)
     return written
 

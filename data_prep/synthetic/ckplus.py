@@ -7,7 +7,6 @@
 As in CK+, each sequence has its folder under Emotion and only a labelled one has the file in it.
 """
 
-import functools
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -26,8 +25,7 @@ from data_prep.databases.ckplus import (
     SEQUENCES,
 )
 from data_prep.synthetic import litter
-from data_prep.synthetic.expressions import time_course
-from data_prep.synthetic.writing import draw_sequence, encode, new_folder, write_all
+from data_prep.synthetic.writing import draw_to_apex, new_folder, write_all
 from gcnet.errors import InputError
 from gcnet.protocol import EXPRESSIONS
 
@@ -174,7 +172,10 @@ def _write_sequence(folder, job, sequence):
     images, emotion, points = (folder / kind / place for kind in (IMAGES, EMOTION, LANDMARKS))
     for needed in (images, emotion) + ((points,) if job.landmarks else ()):
         needed.mkdir(parents=True)
-    drawn = _draw(job.camera, sequence)
+    drawn = draw_to_apex(
+        job.camera, sequence.subject_index, int(sequence.sequence), sequence.expression,
+        sequence.frames, ".png",
+    )  # fmt: skip
     for frame, (image, landmarks) in enumerate(drawn, start=1):
         name = f"{stem}_{frame:08d}"
         (images / f"{name}.png").write_bytes(image)
@@ -185,21 +186,3 @@ def _write_sequence(folder, job, sequence):
     if sequence.expression:
         code = CODES.index(sequence.expression)
         (emotion / f"{stem}_{sequence.frames:08d}_emotion.txt").write_text(f"   {code:.7e}\n")
-
-
-def _draw(camera, sequence):
-    """[(PNG file, 68 x 2 landmarks)] of the frames."""
-    what = int(sequence.sequence), sequence.expression, sequence.frames
-    if camera.people:
-        return _draw_again(camera, sequence.subject_index % camera.people, *what)
-    return _draw_anew(camera, sequence.subject_index, *what)
-
-
-def _draw_anew(camera, person, number, expression, frames):
-    course = functools.partial(time_course, frames=frames)
-    renderings = draw_sequence(camera, person, number, expression, course)
-    return [(encode(rendering.image, ".png"), rendering.landmarks) for rendering in renderings]
-
-
-# Few people show the same sequences again and again: a full tree is then written in seconds.
-_draw_again = functools.lru_cache(maxsize=128)(_draw_anew)

@@ -9,8 +9,8 @@ def scatter(root):
     """Put litter into the database at `root`: hidden files, thumbnails, upper-case suffixes.
 
     Every folder gets a .DS_Store and a Thumbs.db; a file of each folder a "._" twin, as macOS
-    leaves on foreign disks; a __MACOSX folder lies at the top, as in archives made there; and the
-    last image of each folder gets its suffix in upper case.
+    leaves on foreign disks; a __MACOSX folder and a "Read me.txt" lie at the top, as in archives;
+    and the last file of each kind in a folder gets its suffix in upper case.
     """
     for folder, folders, files in list(os.walk(root)):
         folders.sort()
@@ -20,10 +20,17 @@ def scatter(root):
         for name in sorted(files)[:1]:
             with open(os.path.join(folder, f"._{name}"), "wb") as file:
                 file.write(_MACOS)
-        images = [name for name in files if name.endswith((".png", ".jpg", ".jpeg", ".bmp"))]
-        for name in sorted(images)[-1:]:
-            stem, suffix = os.path.splitext(name)
-            os.rename(os.path.join(folder, name), os.path.join(folder, stem + suffix.upper()))
+        last = {os.path.splitext(name)[1]: name for name in sorted(files)}
+        for suffix, name in last.items():
+            upper = name.removesuffix(suffix) + suffix.upper()
+            os.rename(os.path.join(folder, name), os.path.join(folder, upper))
+    with open(os.path.join(root, "Read me.txt"), "w") as file:
+        file.write("Unpacked from the archives.\n")
     os.mkdir(os.path.join(root, "__MACOSX"))
     with open(os.path.join(root, "__MACOSX", "._images"), "wb") as file:
         file.write(_MACOS)
+
+
+def name_as_copy(path):
+    """Rename a file or folder as file managers name a copy, with a space: "anna_happy_1 copy.jpg"."""
+    path.rename(path.with_name(f"{path.stem} copy{path.suffix}"))

@@ -6,7 +6,6 @@ Each subject shows all six expressions, as in Oulu-CASIA. The other light (VL/We
 other camera (NI) are not written.
 """
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +13,7 @@ import numpy as np
 from data_prep.arguments import at_least
 from data_prep.databases.oulu_casia import EXPRESSION_FOLDERS, LIGHT, SUBJECTS
 from data_prep.synthetic import litter
-from data_prep.synthetic.expressions import time_course
-from data_prep.synthetic.writing import draw_sequence, encode, new_folder, write_all
+from data_prep.synthetic.writing import draw_to_apex, new_folder, write_all
 from gcnet.errors import InputError
 
 SIZE, COLOUR = (320, 240), True
@@ -68,17 +66,9 @@ def write_subject(folder, job):
     subject = folder / "OriginalImg" / LIGHT / f"P{job.person + 1:03d}"
     sequences = zip(EXPRESSION_FOLDERS.items(), job.lengths, strict=True)
     for number, ((name, expression), frames) in enumerate(sequences):
-        person = job.person % job.camera.people if job.camera.people else job.person
         place = subject / name
         place.mkdir(parents=True)
-        for frame, image in enumerate(_images(job.camera, person, number, expression, frames)):
+        drawn = draw_to_apex(job.camera, job.person, number, expression, frames, ".jpeg")
+        for frame, (image, _) in enumerate(drawn):
             (place / f"{frame:03d}.jpeg").write_bytes(image)
     return sum(job.lengths)
-
-
-# Few people show the same sequences again and again: a full tree is then written in seconds.
-@functools.lru_cache(maxsize=64)
-def _images(camera, person, number, expression, frames):
-    course = functools.partial(time_course, frames=frames)
-    renderings = draw_sequence(camera, person, number, expression, course)
-    return [encode(rendering.image, ".jpeg") for rendering in renderings]

@@ -72,6 +72,7 @@ def write(root, camera, full=False, untidy=False, workers=None, subjects=6, take
         images = sum(len(job.pictures) for job in jobs)
         written = write_all(write_person, folder, jobs, images, workers)
         if untidy:
+            litter.name_as_copy(folder / jobs[0].pictures[0][0])
             litter.scatter(folder)
     return written
 

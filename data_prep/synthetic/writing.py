@@ -1,29 +1,25 @@
 """What the layouts have in common: who is drawn, and a folder that appears whole or not at all."""
 
+import contextlib
 import functools
-import os
-import shutil
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
+from data_prep.atomic import replacing_folder
 from data_prep.synthetic.expressions import (
     STUDIO_WEAKEST_APEX,
     WEAKEST_APEX,
     sample_action_units,
     sample_expression,
     scaled,
+    time_course,
 )
 from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
-from data_prep.workers import start_worker
+from data_prep.workers import Workers, cpus
 from gcnet.errors import InputError
 from gcnet.protocol import LABELS
 
@@ -49,10 +45,10 @@ class Camera:
     people: int | None = None
 
 
-def draw_sequence(camera, person, sequence, expression, time_course):
+def draw_sequence(camera, person, sequence, expression, course):
     """Draw the person's sequence of that number; a list of faces.Rendering.
 
-    `time_course(rng)` gives the shares (0..1) of the apex, one a frame. `expression` None is a
+    `course(rng)` gives the shares (0..1) of the apex, one a frame. `expression` None is a
     combination of action units that is no prototype: what CK+ leaves without label. Sequences of
     one person show the same face in another light.
     """
@@ -64,7 +60,25 @@ def draw_sequence(camera, person, sequence, expression, time_course):
     renderer = _renderer(camera, person).in_setting(setting)
     weakest = STUDIO_WEAKEST_APEX if camera.studio else WEAKEST_APEX
     apex = sample_expression(rng, expression, weakest) if expression else sample_action_units(rng)
-    return [renderer.render(scaled(apex, share), rng) for share in time_course(rng)]
+    return [renderer.render(scaled(apex, share), rng) for share in course(rng)]
+
+
+def draw_to_apex(camera, person, sequence, expression, frames, suffix):
+    """[(encoded image file, 68 x 2 landmarks)] of `frames` frames from neutral to the apex."""
+    if camera.people:
+        person %= camera.people
+        return _draw_to_apex_again(camera, person, sequence, expression, frames, suffix)
+    return _draw_to_apex(camera, person, sequence, expression, frames, suffix)
+
+
+def _draw_to_apex(camera, person, sequence, expression, frames, suffix):
+    course = functools.partial(time_course, frames=frames)
+    renderings = draw_sequence(camera, person, sequence, expression, course)
+    return [(encode(rendering.image, suffix), rendering.landmarks) for rendering in renderings]
+
+
+# Few people show the same sequences again and again: a full tree is then written in seconds.
+_draw_to_apex_again = functools.lru_cache(maxsize=128)(_draw_to_apex)
 
 
 @functools.lru_cache(maxsize=4)
@@ -99,50 +113,39 @@ def encode(image, suffix):
     return cv2.imencode(suffix, image, options)[1].tobytes()
 
 
-@contextmanager
+@contextlib.contextmanager
 def new_folder(root):
     """A hidden folder beside `root` to write into, which becomes `root` when the block ends well.
 
     Raises InputError if `root` exists and is not empty.
     """
-    root = Path(root)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    place = Path(root).resolve()
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise InputError(f"{root}: exists and is not an empty folder; remove it or give another")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
-    try:
-        yield unfinished
-        unfinished.chmod(0o755)
-        unfinished.rename(root)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    with replacing_folder(place) as folder:
+        yield folder
 
 
 def write_all(write, folder, jobs, images, workers=None):
     """Call write(folder, job), which returns how many images it wrote, for each job in processes.
 
     `write` is a module's function, `images` the number of all images (for the progress bar),
-    `workers` None means one process per core. Returns the images written. Raises InputError if a
+    `workers` None means one process per CPU. Returns the images written. Raises InputError if a
     worker was killed.
     """
+    # Some jobs are a single small image: handing out each takes longer than writing it.
+    size = max(1, min(100, len(jobs) // 100))
+    tasks = (jobs[first : first + size] for first in range(0, len(jobs), size))
     written = 0
     with (
-        ProcessPoolExecutor(
-            workers or os.cpu_count(), get_context("spawn"), initializer=start_worker
-        ) as pool,
+        Workers(workers or cpus()) as pool,
         tqdm(total=images, unit="image", desc="synthetic faces", disable=None) as progress,
     ):
-        try:
-            chunk = max(1, min(100, len(jobs) // 100))
-            for count in pool.map(functools.partial(write, folder), jobs, chunksize=chunk):
-                written += count
-                progress.update(count)
-        except BrokenProcessPool:
-            raise InputError(
-                f"{folder}: a worker was killed, perhaps for want of memory; try fewer --workers"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        for count in pool.map(functools.partial(_write_jobs, write, folder), tasks):
+            written += count
+            progress.update(count)
     return written
+
+
+def _write_jobs(write, folder, jobs):
+    return sum(write(folder, job) for job in jobs)
