@@ -12,8 +12,9 @@ read:
 
 The root may be the folder that holds OriginalImg (B_OriginalImg, or the one above it), OriginalImg
 itself, or B_OriginalImg with VL right in it: all are found in public code. Folder names are the
-labels, in whatever case. The database has no landmarks. Frames are numbered from 000; only their
-order matters here, because a later release is said to number them anew.
+labels, in whatever case. The database has no landmarks. Frames are numbered from 000; a later
+release is said to number them anew, so that their order counts here, and a sequence that starts
+later than the others is noted.
 
 Labels in the index: the first frame is neutral and the reference of the whole sequence, the last
 --apex frames carry the emotion, and those between stay without label. The paper counts 480

@@ -125,6 +125,7 @@ def rows(tree, arguments):
         tree.expect(MANUAL, len(landmarks), expected, f"landmark files ({arguments.split})")
     tree.expect(place, len(images), expected, f"images ({arguments.split})")
 
+    where_images = folder.relative_to(tree.root)
     table, lines = [], {}
     for number, written, label in _labelled(tree, labels, arguments.split):
         name = written.lower()
@@ -133,7 +134,7 @@ def rows(tree, arguments):
             tree.skip(where, f"{name}.jpg is already in line {lines[name]}; drop one of them")
             continue
         lines[name] = number
-        image = images.get(name) or tree.file(f"{basic}{place}/{written}{suffix}.jpg")
+        image = images.get(name) or tree.file(f"{where_images}/{written}{suffix}.jpg")
         if image is None:
             continue
         points = _five_points(tree, landmarks[name]) if name in landmarks else None
@@ -143,7 +144,7 @@ def rows(tree, arguments):
 
 
 def _labelled(tree, labels, split):
-    """Yield (line number, "test_0001", label) of the label file's lines but for the other split's."""
+    """Yield (line number, "test_0001", label) of the lines, but for those of the other split."""
     (other,) = COUNTS.keys() - {split}
     for number, line in enumerate((tree.text(labels) or "").splitlines(), start=1):
         match = _LINE.fullmatch(line.strip())

@@ -32,5 +32,5 @@ def scatter(root):
 
 
 def name_as_copy(path):
-    """Rename a file or folder as file managers name a copy, with a space: "anna_happy_1 copy.jpg"."""
+    """Rename a file or folder to what file managers call a copy: "anna_happy_1 copy.jpg"."""
     path.rename(path.with_name(f"{path.stem} copy{path.suffix}"))
