@@ -104,7 +104,7 @@ class Tree:
             self.skip(file, "leads out of the database's folder; correct the entry")
         elif not file.is_file():
             self.skip(file, "no such file; unpack the archive that holds it, or drop the entry")
-        elif self._usable(file, file.is_symlink()):
+        elif self._usable(file, is_link=True):  # a folder on the way may be one
             return file
         return None
 
