@@ -262,7 +262,8 @@ synthetic CASIA-WebFace of 250x250 JPEG files ({people} people drawn, the others
 align has the landmarks given; a record of lmdb is a face as it is or an augmented copy of it. The
 bare loops make the same calls of OpenCV, protobuf and lmdb in one thread, with nothing else; two of
 them side by side, each on half of the files and into a folder or LMDB of its own, are what the two
-cores of this machine have to give.
+cores and the disk of this machine have to give (more than twice where the second one finds files in
+memory that the first had to read).
 """
 
 
