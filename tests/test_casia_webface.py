@@ -1,6 +1,9 @@
 """CASIA-WebFace's layout into index.csv."""
 
-from data_prep import index
+import functools
+
+import indexing
+
 from data_prep.__main__ import main
 from data_prep.synthetic import casia_webface as synthetic
 from data_prep.synthetic.writing import Camera
@@ -8,10 +11,7 @@ from data_prep.synthetic.writing import Camera
 SMALL = Camera(size=(48, 48), colour=True, people=2)
 
 
-def table(root, *options):
-    output = root.parent / "out"
-    assert main(["index", "casia_webface", str(root), "-o", str(output), *options]) == 0
-    return index.read(output / "index.csv").rows
+table = functools.partial(indexing.rows, "casia_webface")
 
 
 def test_a_synthetic_tree_is_read_to_its_counts(tmp_path, capsys):

@@ -1,17 +1,16 @@
 """The CK+ layout, real quirks included, into index.csv."""
 
-import csv
+import functools
 import os
 import shutil
 import stat
 from pathlib import Path
 
 import cv2
+import indexing
 import numpy as np
 import pytest
 
-from data_prep import index
-from data_prep.__main__ import main
 from data_prep.databases import ckplus
 from data_prep.synthetic import ckplus as synthetic
 from data_prep.synthetic import litter
@@ -55,22 +54,8 @@ def root(tmp_path):
     return root
 
 
-def run(root, *options):
-    return main(["index", "ckplus", str(root), "-o", str(root.parent / "out"), *options])
-
-
-def table(root, capsys, *options):
-    """Rows that the command writes, and what it prints."""
-    assert run(root, *options) == 0
-    return index.read(root.parent / "out" / "index.csv").rows, capsys.readouterr().out
-
-
-def labels(rows):
-    """{(subject, sequence): [label]} in the order of the frames."""
-    found = {}
-    for row in rows:
-        found.setdefault((row.subject, row.sequence), []).append(row.label)
-    return found
+run = functools.partial(indexing.run, "ckplus")
+table = functools.partial(indexing.table, "ckplus")
 
 
 def test_labelled_sequences_from_neutral_to_apex(root, capsys):
@@ -78,7 +63,7 @@ def test_labelled_sequences_from_neutral_to_apex(root, capsys):
     rows, _ = table(root, capsys, "--strict")
     assert sorted(root.rglob("*")) == before
 
-    assert labels(rows) == {
+    assert indexing.labels(rows) == {
         ("S005", "S005_001"): ["neutral", "", "", "", "", *["disgust"] * 3],
         ("S010", "S010_001"): ["neutral", "surprise", "surprise"],
         ("S506", "S506_004"): ["neutral", "", *["happiness"] * 3],
@@ -197,10 +182,8 @@ def test_a_wrong_or_half_extracted_folder_is_one_line_saying_what_is_missing(roo
     inflict, expected = NO_DATABASE[damage]
     inflict(root)
     assert run(root) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
+    error = indexing.refusal(root, capsys)
     assert str(root) in error and expected in error
-    assert not (root.parent / "out").exists()
 
 
 # What is done to the sequence S005_001, the file that is named, the problem, and the images left.
@@ -269,11 +252,9 @@ def test_what_cannot_be_used_is_skipped_and_listed(root, capsys, damage):
     inflict(root)
     rows, text = table(root, capsys)
     assert len(rows) == 8 + left
-    skipped = root.parent / "out" / "skipped.csv"
-    with open(skipped, newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = indexing.skipped(root)
     assert row["path"] == str(place(root)) and problem in row["reason"]
-    assert f"{skipped}: 1 files that cannot be used, skipped" in text
+    assert f"{root.parent}/out/skipped.csv: 1 files that cannot be used, skipped" in text
 
 
 @pytest.mark.parametrize("damage", UNUSABLE)
@@ -281,10 +262,8 @@ def test_strict_stops_at_what_cannot_be_used(root, capsys, damage):
     inflict, place, problem, _ = UNUSABLE[damage]
     inflict(root)
     assert run(root, "--strict") == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1, error
+    error = indexing.refusal(root, capsys)
     assert error.startswith(f"error: {place(root)}: ") and problem in error
-    assert not (root.parent / "out").exists()
 
 
 def test_skipped_csv_goes_when_nothing_is_skipped_any_more(root, capsys):

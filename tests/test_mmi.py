@@ -1,9 +1,11 @@
 """MMI's layout, videos and XML files, into index.csv and frames."""
 
+import functools
 import os
 import shutil
 
 import cv2
+import indexing
 import numpy as np
 import pytest
 
@@ -50,13 +52,8 @@ def root(tmp_path):
     return root
 
 
-def run(root, *options):
-    return main(["index", "mmi", str(root), "-o", str(root.parent / "out"), *map(str, options)])
-
-
-def table(root, *options):
-    assert run(root, *options) == 0
-    return index.read(root.parent / "out" / "index.csv").rows
+run = functools.partial(indexing.run, "mmi")
+table = functools.partial(indexing.rows, "mmi")
 
 
 def labels(rows):
@@ -368,6 +365,5 @@ def test_a_folder_without_usable_sessions_is_one_line(root, capsys, names, told)
         if folder.name not in names:
             shutil.rmtree(folder)
     assert run(root) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and str(root) in error and told in error, error
-    assert not (root.parent / "out").exists()
+    error = indexing.refusal(root, capsys)
+    assert str(root) in error and told in error, error

@@ -1,16 +1,15 @@
 """RAF-DB's layout, real quirks included, into index.csv."""
 
-import csv
+import functools
 import os
 import shutil
 import stat
 from collections import Counter
 
 import cv2
+import indexing
 import pytest
 
-from data_prep import index
-from data_prep.__main__ import main
 from data_prep.databases import raf_db
 from data_prep.synthetic import raf_db as synthetic
 from data_prep.synthetic.writing import Camera
@@ -40,13 +39,8 @@ def root(tidy, tmp_path):
     return shutil.copytree(tidy, tmp_path / "RAF DB")
 
 
-def run(root, *options):
-    return main(["index", "raf_db", str(root), "-o", str(root.parent / "out"), *options])
-
-
-def table(root, *options):
-    assert run(root, *options) == 0
-    return index.read(root.parent / "out" / "index.csv").rows
+run = functools.partial(indexing.run, "raf_db")
+table = functools.partial(indexing.rows, "raf_db")
 
 
 @pytest.mark.parametrize("images", ("original", "aligned"))
@@ -201,15 +195,12 @@ def test_what_cannot_be_used_is_listed(root, capsys, damage):
     inflict, problem, remaining = SKIPPED[damage]
     inflict(root)
     assert run(root, "--strict") == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and str(root.parent) in error and problem in error
-    assert not (root.parent / "out").exists()
+    error = indexing.refusal(root, capsys)
+    assert str(root.parent) in error and problem in error
 
     assert len(table(root)) == remaining
-    with open(root.parent / "out" / "skipped.csv", newline="") as file:
-        skipped = list(csv.DictReader(file))
-    assert len(skipped) == 1
-    assert problem in f"{skipped[0]['path']}: {skipped[0]['reason']}"
+    (skipped,) = indexing.skipped(root)
+    assert problem in f"{skipped['path']}: {skipped['reason']}"
 
 
 HALF_EXTRACTED = {
@@ -237,9 +228,8 @@ def test_a_half_extracted_database_is_one_line(root, capsys, damage):
     inflict, problem = HALF_EXTRACTED[damage]
     inflict(root)
     assert run(root) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and str(root) in error and problem in error
-    assert not (root.parent / "out").exists()
+    error = indexing.refusal(root, capsys)
+    assert str(root) in error and problem in error
 
 
 def test_missing_images_are_told_in_the_counts(root, capsys):
