@@ -37,7 +37,7 @@ demo: setup
 data: setup
 	@test -n "$(DATABASE)" -a -n "$(ROOT)" || { \
 	  echo "error: say which database and where: make data DATABASE=ckplus ROOT=/path/to/CK+" >&2; exit 1; }
-	@$(PYTHON) -m data_prep prepare $(DATABASE) "$(ROOT)" -o data/$(DATABASE)
+	@$(PYTHON) -m data_prep prepare $(DATABASE) "$(ROOT)" -o data/$(DATABASE) $(OPTIONS)
 
 test: setup caffe
 	$(PYTHON) -m pytest

@@ -54,7 +54,7 @@ _COMMANDS = (
         "read LMDBs back and compare them with the faces",
         verify_lmdb.add_arguments,
         verify_lmdb.run,
-        "python -m data_prep check data/lmdb",
+        "python -m data_prep check data/folds/ckplus-*/fold*",
     ),
 )
 
@@ -79,9 +79,12 @@ def main(arguments=None):
             epilog=f"example:\n  {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        command.set_defaults(run=run, refuse=command.error)
         add_arguments(command)
-        command.set_defaults(run=run)
-    chosen = parser.parse_args(arguments)
+    # argparse itself would show the usage of all commands instead of the one that was typed.
+    chosen, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        chosen.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     return chosen.run(chosen)
 
 

@@ -271,7 +271,6 @@ def add_arguments(parser):
     parser.add_argument(
         "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
     )
-    parser.set_defaults(refuse=parser.error)
 
 
 def run(arguments):

@@ -18,7 +18,7 @@ FOLD = "fold.json"
 IDENTITIES = "identities.json"
 PARTS = ("train", "test")
 
-REMEDY = "build it again with python -m data_prep lmdb"
+REMEDY = "build it with python -m data_prep lmdb"
 
 
 def contents(kind):

@@ -21,7 +21,7 @@ PAIR_SHAPE = (2, FACE_SIZE, FACE_SIZE)
 FACE_SHAPE = (1, FACE_SIZE, FACE_SIZE)
 KEY_DIGITS = 8
 
-_REMEDY = "build it again with python -m data_prep lmdb"
+_REMEDY = "build it with python -m data_prep lmdb"
 
 _FIRST_MAP_SIZE = 1 << 24
 RECORDS_PER_COMMIT = 500

@@ -46,13 +46,17 @@ def run(arguments):
     if database.SPLIT == databases.IDENTITIES:
         _refuse_another(index)
         _say(IDENTITY_LMDBS, build_lmdb.build_identities(index, IDENTITY_LMDBS, workers=workers))
+        print("now: caffe train -solver prototxt/solver_pretrain_autoencoder.prototxt")
         return
     classes, digest = arguments.classes, runs.sha256(index)
     with runs.building_lmdbs():
         if database.SPLIT == databases.TEST_ONLY:
             out = runs.test_lmdbs(index, classes)
             _say(out, build_lmdb.build(index, out, None, classes, 0, 0, workers))
-            print(f"now: python python/eval_folds.py RUN --index {runs.portable(index)}")
+            print(
+                f"now: python python/eval_folds.py RUN --index {runs.portable(index)}, with a RUN "
+                f"that was trained with --classes {classes}"
+            )
             return
         for fold in range(FOLDS):
             out = runs.fold_lmdbs(index, digest, classes, build_lmdb.COPIES, SEED, fold)
@@ -81,5 +85,8 @@ def _say(out, result):
     counts = ", ".join(
         f"{part} {description[part]['records']}" for part in lmdb_folder.parts_of(description)
     )
+    left_out = len(description.get("left_out", ()))
+    if left_out:
+        counts += f"; left out: {left_out} subjects with too few images"
     how = "written" if built else "already built from the same inputs"
     print(f"{runs.portable(out)}: {how} (records: {counts})", flush=True)

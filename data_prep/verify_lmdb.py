@@ -155,20 +155,27 @@ def _digest(path):
 
 
 def add_arguments(parser):
-    parser.add_argument("folder", help="folder that lmdb wrote")
+    parser.add_argument(
+        "folders", nargs="+", metavar="folder", help="folder that lmdb or prepare wrote"
+    )
     parser.add_argument(
         "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
     )
 
 
 def run(arguments):
-    description, not_compared = verify(arguments.folder, arguments.workers)
+    for folder in arguments.folders:
+        _run_one(folder, arguments.workers)
+
+
+def _run_one(folder, workers):
+    description, not_compared = verify(folder, workers)
     kind = "pairs" if "fold" in description["inputs"] else "faces"
     counts = ", ".join(
         f"{part} {description[part]['records']} {kind}"
         for part in lmdb_folder.parts_of(description)
     )
-    print(f"{arguments.folder}: whole ({counts})")
+    print(f"{folder}: whole ({counts})")
     if not_compared:
         print(f"not compared: {not_compared}")
     else:

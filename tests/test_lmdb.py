@@ -724,7 +724,7 @@ DAMAGES = {
 def test_check_names_what_is_damaged(fold, capsys, damage):
     inflict, expected = DAMAGES[damage]
     inflict(fold)
-    refused(capsys, main(["check", str(fold)]), expected, "build it again")
+    refused(capsys, main(["check", str(fold)]), expected, "build it with")
 
 
 @pytest.mark.parametrize("size", [0, 100, 5000, 8192, 100000])

@@ -117,3 +117,31 @@ def test_a_run_that_is_killed_twice_equals_an_undisturbed_one(tmp_path):
         mine, theirs = ((tmp_path / where / "out" / name).read_text() for where in "ab")
         assert mine == theirs
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["out", "webface"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["synthesize", "oulu_casia", "out", "--sequences", "2"],
+        ["prepare", "fer2013", "root", "-o", "out", "--apex", "3"],
+        ["align", "index.csv", "-o", "out", "--fold", "0"],
+    ],
+)
+def test_an_unknown_option_shows_the_options_of_the_command_that_was_typed(command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(command)
+    error = capsys.readouterr().err
+    assert f"unrecognized arguments: {' '.join(command[-2:])}" in error
+    typed = " ".join(command[: 1 if command[0] == "align" else 2])
+    assert error.startswith(f"usage: python -m data_prep {typed} [-h]")
+
+
+def test_check_takes_several_folders(tmp_path, capsys):
+    root = tmp_path / "CASIA-WebFace"
+    casia_webface.write(root, Camera(size=(96, 96), colour=True, people=2), identities=3,
+                        images=12, workers=1)  # fmt: skip
+    assert main(["prepare", "casia_webface", str(root), "-o", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    folder = str(prepare.IDENTITY_LMDBS)
+    assert main(["check", folder, folder]) == 0
+    assert capsys.readouterr().out.count("equal to the faces") == 2

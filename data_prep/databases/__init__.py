@@ -60,7 +60,7 @@ def add_arguments(parser, command="index", add_more=None):
         database.add_arguments(one)
         if add_more:
             add_more(one, database)
-        one.set_defaults(database=database)
+        one.set_defaults(database=database, refuse=one.error)
 
 
 def run(arguments):

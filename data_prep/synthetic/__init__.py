@@ -61,7 +61,7 @@ def add_arguments(parser):
         command.add_argument(
             "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
         )
-        command.set_defaults(layout=name)
+        command.set_defaults(layout=name, refuse=command.error)
 
 
 def run(arguments):
@@ -77,6 +77,6 @@ def run(arguments):
         seed=options.pop("seed"),
         people=options.pop("people"),
     )
-    del options["run"]
+    del options["run"], options["refuse"]
     images = layout.write(out, camera, **options)
     print(f"{out}: written, {images} images")
