@@ -134,6 +134,13 @@ def test_summary_counts_beside_the_papers(root, capsys):
     assert f"{root.parent / 'out' / 'index.csv'}: written, 15 images" in text
 
 
+def test_a_sequence_that_does_not_start_with_frame_1_is_noted(root, capsys):
+    (images_of(root) / "S005_001_00000001.png").unlink()
+    rows, text = table(root, capsys, "--strict")
+    assert [row.label for row in rows[:3]] == ["neutral", "", ""] and rows[0].frame == "2"
+    assert "cohn-kanade-images/S005/001: frames are not numbered 1, 2, 3 ..." in text
+
+
 def label_file(root):
     return root / "Emotion/S005/001/S005_001_00000008_emotion.txt"
 
@@ -219,10 +226,6 @@ UNUSABLE = {
     "only the apex": (
         lambda root: [(images_of(root) / f"S005_001_{n:08d}.png").unlink() for n in range(1, 8)],
         images_of, "only the apex", 0,
-    ),
-    "first frame missing": (
-        lambda root: (images_of(root) / "S005_001_00000001.png").unlink(),
-        images_of, "has no frame 1, the neutral one of its sequence; restore it", 0,
     ),
     "unreadable landmarks": (
         lambda root: make_unreadable(landmark_file(root)), landmark_file, "cannot be read", 8,

@@ -76,7 +76,7 @@ def rows(tree, arguments):
 
     A sequence of fewer frames than `arguments.apex` keeps its first frame neutral. Frames after
     the one that the label file is named for are left out. A frame without landmark file has no
-    landmarks. Skipped are sequences whose label, apex or first frame is missing or wrong, and
+    landmarks. Skipped are sequences whose label or apex is missing or wrong, and
     landmark files that do not hold 68 points (their frames stay, without landmarks).
     """
     images = tree.folder(IMAGES, "unpack the archive extended-cohn-kanade-images of CK+ there")
@@ -142,10 +142,9 @@ def _frames(tree, images, place, label, label_file):
         tree.skip(apex_image, f"no such image, but {label_file} labels it; restore it")
     elif len(frames) < 2:
         tree.skip(folder, "only the apex image; a sequence starts with a neutral frame, restore it")
-    elif 1 not in frames:
-        tree.skip(folder, "has no frame 1, the neutral one of its sequence; restore it")
     else:
         if list(frames) != list(range(1, last + 1)):
+            # No reason to skip: that every sequence of the real CK+ starts with 1 is not known.
             tree.lacking.append(f"{folder}: frames are not numbered 1, 2, 3 ...")
         return frames
     return None
