@@ -27,7 +27,8 @@ from tqdm import tqdm
 from data_prep import align
 from data_prep.synthetic import ckplus
 from data_prep.synthetic.expressions import EXPRESSIONS, sample_expression
-from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
+from data_prep.synthetic.faces import FaceRenderer
+from data_prep.synthetic.identity import Identity, Setting
 from data_prep.synthetic.writing import Camera
 from gcnet.errors import one_line_errors
 

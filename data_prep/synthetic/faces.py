@@ -15,7 +15,6 @@ from data_prep.synthetic.anatomy import (LEFT, RIGHT, body_outlines, ear_outline
                                          five_points, glasses_curves, hair_outlines,
                                          landmarks_68)
 from data_prep.synthetic.drawing import Canvas, noise_texture, spline
-from data_prep.synthetic.identity import Identity, Setting
 
 __all__ = ["FaceRenderer", "Identity", "Rendering", "Setting"]
 

@@ -18,7 +18,8 @@ from data_prep.synthetic.expressions import (
     scaled,
     time_course,
 )
-from data_prep.synthetic.faces import FaceRenderer, Identity, Setting
+from data_prep.synthetic.faces import FaceRenderer
+from data_prep.synthetic.identity import Identity, Setting
 from data_prep.workers import Workers, cpus
 from gcnet.errors import InputError
 from gcnet.protocol import LABELS
