@@ -16,8 +16,6 @@ from data_prep.synthetic.anatomy import (LEFT, RIGHT, body_outlines, ear_outline
                                          landmarks_68)
 from data_prep.synthetic.drawing import Canvas, noise_texture, spline
 
-__all__ = ["FaceRenderer", "Identity", "Rendering", "Setting"]
-
 _LUMINANCE = np.array([0.114, 0.587, 0.299], np.float32)
 _MAP_STEP = 4
 _CIRCLE = np.stack([np.cos(np.arange(0, 6.2, 0.7)), np.sin(np.arange(0, 6.2, 0.7))], 1)
