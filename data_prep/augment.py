@@ -33,6 +33,7 @@ def settings():
         "rotation": list(ROTATION),
         "intensity": list(INTENSITY),
         "flip_probability": FLIP_PROBABILITY,
+        "drawn_from": "SHA-256",
     }
 
 

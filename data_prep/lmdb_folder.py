@@ -5,7 +5,7 @@ import json
 from collections import Counter, namedtuple
 from pathlib import Path
 
-from data_prep.pairs import FACE_SHAPE, PAIR_SHAPE, read_records
+from data_prep.pairs import FACE_SHAPE, PAIR_SHAPE, REMEDY, read_records
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, FOLDS
 
@@ -17,8 +17,6 @@ Record = namedtuple("Record", RECORD_COLUMNS)
 FOLD = "fold.json"
 IDENTITIES = "identities.json"
 PARTS = ("train", "test")
-
-REMEDY = "build it with python -m data_prep lmdb"
 
 
 def contents(kind):

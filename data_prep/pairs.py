@@ -21,7 +21,7 @@ PAIR_SHAPE = (2, FACE_SIZE, FACE_SIZE)
 FACE_SHAPE = (1, FACE_SIZE, FACE_SIZE)
 KEY_DIGITS = 8
 
-_REMEDY = "build it with python -m data_prep lmdb"
+REMEDY = "build it with python -m data_prep lmdb"
 
 _FIRST_MAP_SIZE = 1 << 24
 RECORDS_PER_COMMIT = 500
@@ -90,22 +90,22 @@ def open_pairs(path):
     """
     file = Path(path) / "data.mdb"
     if not file.is_file():
-        raise InputError(f"{path}: no LMDB here (data.mdb is missing); {_REMEDY}")
+        raise InputError(f"{path}: no LMDB here (data.mdb is missing); {REMEDY}")
     size = file.stat().st_size
     if size == 0:
-        raise InputError(f"{file}: is empty (0 bytes); {_REMEDY}")
+        raise InputError(f"{file}: is empty (0 bytes); {REMEDY}")
     try:
         database = lmdb.open(str(path), readonly=True, lock=False, create=False)
     except lmdb.Error as error:
-        raise InputError(f"{file}: no readable LMDB ({error}); {_REMEDY}") from None
+        raise InputError(f"{file}: no readable LMDB ({error}); {REMEDY}") from None
     with database:
         needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
         if size < needed:
-            raise InputError(f"{file}: truncated, {size} of {needed} bytes; {_REMEDY}")
+            raise InputError(f"{file}: truncated, {size} of {needed} bytes; {REMEDY}")
         try:
             yield database
         except lmdb.Error as error:
-            raise InputError(f"{path}: damaged LMDB ({error}); {_REMEDY}") from None
+            raise InputError(f"{path}: damaged LMDB ({error}); {REMEDY}") from None
 
 
 def read_records(path, shape=PAIR_SHAPE):
@@ -145,12 +145,12 @@ def _decode(path, key, value, shape):
     try:
         datum = Datum.FromString(value)
     except DecodeError:
-        raise InputError(f"{path}: record {key!r} is no Datum; {_REMEDY}") from None
+        raise InputError(f"{path}: record {key!r} is no Datum; {REMEDY}") from None
     found = (datum.channels, datum.height, datum.width)
     data = np.frombuffer(datum.data, np.uint8)
     if found != shape or data.size != math.prod(shape):
         raise InputError(
             f"{path}: record {key!r} holds {'x'.join(map(str, found))} values "
-            f"({data.size} bytes), not {'x'.join(map(str, shape))}; {_REMEDY}"
+            f"({data.size} bytes), not {'x'.join(map(str, shape))}; {REMEDY}"
         )
     return data.reshape(shape), datum.label
