@@ -6,7 +6,6 @@ its own under runs/readings/; a question compares some of them in one picture.
 
 import math
 import shlex
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import matplotlib.pyplot as plt
 
 from data_prep.atomic import replacing
 from data_prep.build_lmdb import COPIES
-from gcnet import prototxt, runs, training
+from gcnet import prototxt, runs, training, variants
 from gcnet.caffe_log import CaffeLog
 from gcnet.errors import InputError
 
@@ -189,12 +188,7 @@ def _train(name, index, fold):
     """
     experiment = EXPERIMENTS[name]
     sources = FOLDER / "prototxt" / name
-    shutil.copytree(runs.PROTOTXT, sources, dirs_exist_ok=True)
-    texts = runs.source_texts(experiment.net, sources)
-    net_name = Path(prototxt.values(texts["solver"], "net")[0]).name
-    net, solver = experiment.change(texts["net"], texts["solver"])
-    (sources / net_name).write_text(net, encoding="utf-8")
-    (sources / f"solver_{experiment.net}.prototxt").write_text(solver, encoding="utf-8")
+    net = variants.write(sources, runs.PROTOTXT, experiment.net, experiment.change)
     log_path = FOLDER / name / f"fold{fold}" / "caffe.log"
     if not _read(log_path).diverged:
         try:
