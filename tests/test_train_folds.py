@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import tiny
 
-from gcnet import engine, evaluation, prototxt, runs, training
+from gcnet import caffe_train, engine, evaluation, prototxt, runs, training
 from gcnet.caffe_log import CaffeLog
 from gcnet.errors import InputError
 
@@ -308,7 +308,7 @@ def assert_stopped_with_a_snapshot(run, fold):
 
 
 def assert_no_caffe_is_left(run):
-    with training._locked(run):  # every Caffe holds the lock
+    with caffe_train.locked(run.folder):  # every Caffe holds the lock
         pass
 
 
@@ -317,7 +317,7 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
 ):
     # S1R1, whose Python layers bring an interpreter with signal handlers of its own into Caffe.
     nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", batch=2, edit=often_displayed)
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(caffe_train, "SECONDS_BETWEEN_LINES", 0)
 
     def interrupt():
         time.sleep(1)
@@ -338,7 +338,7 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
     assert_no_caffe_is_left(run)
 
     said = capsys.readouterr()
-    assert "fold 0, 1: takes a snapshot and stops" in said.out
+    assert "fold 0, fold 1: takes a snapshot and stops" in said.out
     position = r"\d+/100000 loss [\d.]+"
     left = r"1 waiting, [\d:]+ left"
     assert re.search(f"^fold 0: {position}, fold 1: {position}, {left}$", said.err, re.MULTILINE)
@@ -370,11 +370,11 @@ def test_time_left_lets_each_waiting_fold_start_where_one_ends():
         SimpleNamespace(iterations_left=10, seconds_per_iteration=2.0),
         SimpleNamespace(iterations_left=50, seconds_per_iteration=2.0),
     ]
-    assert training._seconds_left(running, []) == 100
-    assert training._seconds_left(running, [30, 30]) == 140  # one ends at 20, 80 and 140
+    assert caffe_train._seconds_left(running, []) == 100
+    assert caffe_train._seconds_left(running, [30, 30]) == 140  # one ends at 20, 80 and 140
     running[0].seconds_per_iteration = None
-    assert training._seconds_left(running, [60]) == 140
-    assert training._seconds_left(running[:1], []) is None
+    assert caffe_train._seconds_left(running, [60]) == 140
+    assert caffe_train._seconds_left(running[:1], []) is None
 
 
 def test_no_jobs_are_told(index, nets, tmp_path):
@@ -383,7 +383,7 @@ def test_no_jobs_are_told(index, nets, tmp_path):
 
 
 def test_a_run_that_is_being_trained_is_left_alone(unbroken, index, nets):
-    with training._locked(unbroken), pytest.raises(InputError, match="being trained by another"):
+    with caffe_train.locked(unbroken.folder), pytest.raises(InputError, match="being trained by another"):
         resume(unbroken, index, nets)
 
 

@@ -7,7 +7,8 @@
 `fold<k>/caffe.log`                     Caffe's own log, of all its starts one after the other
 `fold<k>/fold.json`                     what the fold's LMDBs were made from
 `fold<k>/snapshot_iter_N.*`             snapshots; once finished, only that of the last iteration
-`fold<k>/finished.json`                 there when the fold has been trained to its last iteration
+`fold<k>/finished.json`                 once it is trained to its last iteration: which solver, net and
+                                        caffemodel belong together, by their SHA-256
 `results.json`, `report.html`, ...      what gcnet.evaluation makes of it
 ======================================  =======================================================
 
@@ -178,6 +179,44 @@ def source_texts(net, folder):
 
 
 @dataclass(frozen=True)
+class TrainedFolder:
+    """A folder in which `caffe train` works: its solver, log and snapshots, up to `max_iter`."""
+
+    path: Path
+    max_iter: int
+
+    @property
+    def log(self):
+        return self.path / "caffe.log"
+
+    @property
+    def final_caffemodel(self):
+        return self.path / f"snapshot_iter_{self.max_iter}.caffemodel"
+
+    def snapshots(self):
+        """Iteration -> .solverstate, the newest first."""
+        found = {
+            int(path.stem.removeprefix("snapshot_iter_")): path
+            for path in self.path.glob("snapshot_iter_*.solverstate")
+        }
+        return dict(sorted(found.items(), reverse=True))
+
+    def is_finished(self):
+        return (self.path / "finished.json").is_file()
+
+    def mark_finished(self):
+        """Write finished.json: which files the final caffemodel belongs to."""
+        content = {
+            "iteration": self.max_iter,
+            "sha256": sha256(self.final_caffemodel),
+            "solver_sha256": sha256(self.path / "solver.prototxt"),
+            "net_sha256": sha256(self.path / "net.prototxt"),
+        }
+        with replacing(self.path / "finished.json", encoding="utf-8") as file:
+            file.write(json.dumps(content) + "\n")
+
+
+@dataclass(frozen=True)
 class Run:
     """A run folder and what its run.json says."""
 
@@ -218,19 +257,19 @@ class Run:
             if path.name.removeprefix("fold").isdigit()
         )
 
+    def trained(self, fold):
+        """The TrainedFolder of a fold."""
+        return TrainedFolder(self.fold_folder(fold), self.settings.max_iter)
+
     def is_finished(self, fold):
-        return (self.fold_folder(fold) / "finished.json").is_file()
+        return self.trained(fold).is_finished()
 
     def snapshots(self, fold):
         """Iteration -> .solverstate of a fold, the newest first."""
-        found = {
-            int(path.stem.removeprefix("snapshot_iter_")): path
-            for path in self.fold_folder(fold).glob("snapshot_iter_*.solverstate")
-        }
-        return dict(sorted(found.items(), reverse=True))
+        return self.trained(fold).snapshots()
 
     def final_caffemodel(self, fold):
-        return self.fold_folder(fold) / f"snapshot_iter_{self.settings.max_iter}.caffemodel"
+        return self.trained(fold).final_caffemodel
 
     def stages(self, fold):
         """The stages that a fold was trained with."""
