@@ -1,0 +1,52 @@
+"""What the net of a fold makes of faces: any of its blobs, computed by the run's engine."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from data_prep import FACE_SIZE
+from gcnet import engine as engines
+from gcnet import runs
+
+NET_SIZE = 64
+"""Height and width of a net's input (Section IV-A)."""
+WHITE = 256
+"""The pixel value that the nets see as 1: their inputs are pixels times 1/256."""
+
+GCNETS = ("s0r0", "s1r0", "s0r1", "s1r1")
+GENERATED = "generated"
+"""The blob of the reference that a GCNet makes."""
+FEATURES = "classifier/fc1"
+""""GCNet feature": the first fully connected layer of the classifier, after its ReLU."""
+
+
+def central_crop(images):
+    """uint8 ... x 66 x 66 -> uint8 ... x 64 x 64, what the nets see of a test image."""
+    offset = (FACE_SIZE - NET_SIZE) // 2
+    return images[..., offset : offset + NET_SIZE, offset : offset + NET_SIZE]
+
+
+def forward(run, fold, images, blobs, references=None):
+    """{blob: float32 N x ...} that a fold's net makes of `images`, uint8 N x 64 x 64.
+
+    The metric-learning CNN needs their `references`, too. Raises InputError if the run's engine is
+    not installed, the caffemodel is truncated or of another net.
+    """
+    folder = run.fold_folder(fold)
+    inputs = {"image": images}
+    if run.settings.net == "mlcnn":
+        inputs["reference"] = references
+    inputs = {name: faces[:, None].astype(np.float32) / WHITE for name, faces in inputs.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
+        np.savez(given, **inputs)
+        engines.find(run.settings.engine).run_module(
+            "gcnet.forward",
+            "--net", runs.portable(folder / "deploy.prototxt"),
+            "--stages", ",".join(run.stages(fold)),
+            "--weights", runs.portable(run.final_caffemodel(fold)),
+            "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
+        )  # fmt: skip
+        with np.load(made) as outputs:
+            return dict(outputs)
