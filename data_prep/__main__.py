@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from data_prep import align, build_lmdb, databases, peaks, prepare, synthetic, verify_lmdb
+from data_prep import align, build_lmdb, databases, merge, peaks, prepare, synthetic, verify_lmdb
 from gcnet.errors import one_line_errors
 
 _COMMANDS = (
@@ -41,6 +41,14 @@ _COMMANDS = (
         peaks.add_arguments,
         peaks.run,
         "python -m data_prep peaks data/mmi/faces/index.csv -o data/mmi_peaks.csv",
+    ),
+    (
+        "merge",
+        "put the aligned indexes of several databases together",
+        merge.add_arguments,
+        merge.run,
+        "python -m data_prep merge data/ckplus/faces/index.csv data/mmi/faces/index.csv "
+        "-o data/ckplus+mmi/faces",
     ),
     (
         "lmdb",

@@ -1,22 +1,18 @@
 """A database from its folder to the LMDBs that training reads: index, align and lmdb in one go.
 
 In the output folder `index.csv` and `faces/`. The LMDBs stand where training looks for them, so
-that it finds them built: those of the ten folds, or of the whole database for one that is only
-tested on, in data/folds (or $GCNET_FOLDS); those of identities in data/webface, which
-prototxt/pretrain_*.prototxt read. index and align go on where a stopped run ended, a finished LMDB
-is not built again, and nothing is done where nothing has changed.
+that it finds them built, in data/folds (or $GCNET_FOLDS): those of the ten folds, of the whole
+database for one that is only tested on, of identities for pre-training. index and align go on where
+a stopped run ended, a finished LMDB is not built again, and nothing is done where nothing has
+changed.
 """
-
-from pathlib import Path
 
 from data_prep import align, build_lmdb, databases, lmdb_folder
 from data_prep.arguments import at_least
 from gcnet import runs
-from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, FOLDS
 
-IDENTITY_LMDBS = runs.ROOT / "data" / "webface"
-# What train_folds.py draws its data with unless it is told otherwise.
+# What train_folds.py and pretrain.py draw their data with unless they are told otherwise.
 SEED = 1
 
 
@@ -43,13 +39,18 @@ def run(arguments):
     align.run(arguments)
 
     index = faces / "index.csv"
-    if database.SPLIT == databases.IDENTITIES:
-        _refuse_another(index)
-        _say(IDENTITY_LMDBS, build_lmdb.build_identities(index, IDENTITY_LMDBS, workers=workers))
-        print("now: caffe train -solver prototxt/solver_pretrain_autoencoder.prototxt")
-        return
-    classes, digest = arguments.classes, runs.sha256(index)
+    digest = runs.sha256(index)
     with runs.building_lmdbs():
+        if database.SPLIT == databases.IDENTITIES:
+            copies = build_lmdb.IDENTITY_COPIES
+            out = runs.identity_lmdbs(index, digest, copies, SEED)
+            result = build_lmdb.build_identities(
+                index, out, copies=copies, seed=SEED, workers=workers
+            )
+            _say(out, result)
+            print(f"now: python python/pretrain.py autoencoder --index {runs.portable(index)}")
+            return
+        classes = arguments.classes
         if database.SPLIT == databases.TEST_ONLY:
             out = runs.test_lmdbs(index, classes)
             _say(out, build_lmdb.build(index, out, None, classes, 0, 0, workers))
@@ -66,18 +67,6 @@ def run(arguments):
         f"now: python python/train_folds.py --index {runs.portable(index)} --net s1r1 "
         f"--classes {classes}"
     )
-
-
-def _refuse_another(index):
-    """Raise InputError if IDENTITY_LMDBS were built from another database."""
-    try:
-        _, description = lmdb_folder.describe(IDENTITY_LMDBS)
-    except InputError:
-        return
-    if Path(description["index"]).resolve() != index.resolve():
-        raise InputError(
-            f"{IDENTITY_LMDBS}: holds the LMDBs of {description['index']}; move it away first"
-        )
 
 
 def _say(out, result):

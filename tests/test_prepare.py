@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from data_prep import prepare
 from data_prep.__main__ import main
 from data_prep.synthetic import casia_webface, ckplus, sfew
 from data_prep.synthetic.writing import Camera
@@ -21,7 +20,6 @@ SMALL = Camera(size=(160, 120), people=4)
 @pytest.fixture(autouse=True)
 def lmdbs(tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "LMDBS", tmp_path / "folds")
-    monkeypatch.setattr(prepare, "IDENTITY_LMDBS", tmp_path / "webface")
 
 
 def test_ten_folds_where_training_looks_for_them(tmp_path, capsys):
@@ -51,22 +49,17 @@ def test_a_database_that_is_only_tested_on(tmp_path, capsys):
     assert "eval_folds.py RUN --index" in capsys.readouterr().out
 
 
-def test_identities_of_another_database_are_not_replaced(tmp_path, capsys):
-    for name in ("first", "second"):
-        casia_webface.write(tmp_path / name, Camera(size=(96, 96), colour=True, people=2),
-                            identities=3, images=12, workers=1)  # fmt: skip
-    commands = [
-        ["prepare", "casia_webface", str(tmp_path / name), "-o", str(tmp_path / f"{name}-out")]
-        for name in ("first", "second")
-    ]
-    assert main(commands[0]) == 0
-    before = digest(prepare.IDENTITY_LMDBS)
-    capsys.readouterr()
-    assert main(commands[1]) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and str(tmp_path / "first-out") in error and "move it" in error
-    assert digest(prepare.IDENTITY_LMDBS) == before
-    assert main(commands[0]) == 0 and "already built" in capsys.readouterr().out
+def test_identities_where_pre_training_looks_for_them(tmp_path, capsys):
+    root, out = tmp_path / "CASIA-WebFace", tmp_path / "out"
+    camera = Camera(size=(96, 96), colour=True, people=2)
+    casia_webface.write(root, camera, identities=3, images=12, workers=1)
+    command = ["prepare", "casia_webface", str(root), "-o", str(out)]
+    assert main(command) == 0
+    index = out / "faces" / "index.csv"
+    folder = runs.identity_lmdbs(index, runs.sha256(index), copies=0, seed=1)
+    assert (folder / "train" / "data.mdb").is_file() and (folder / "test" / "data.mdb").is_file()
+    assert f"pretrain.py autoencoder --index {index}" in capsys.readouterr().out
+    assert main(command) == 0 and "already built" in capsys.readouterr().out
 
 
 def digest(folder):
@@ -78,29 +71,30 @@ def digest(folder):
     }
 
 
-def start(root, out, folder):
-    code = (
-        "import sys; from pathlib import Path; from data_prep import prepare; "
-        "from data_prep.__main__ import main; "
-        "prepare.IDENTITY_LMDBS = Path(sys.argv.pop(1)); sys.exit(main())"
-    )
+def start(root, out, lmdbs):
     command = ["prepare", "casia_webface", str(root), "-o", str(out), "--workers", "2"]
     paths = os.pathsep.join(map(str, (engine.ROOT / "python", engine.ROOT)))
-    environment = dict(os.environ, PYTHONPATH=paths)
+    environment = dict(os.environ, PYTHONPATH=paths, GCNET_FOLDS=str(lmdbs))
     return subprocess.Popen(
-        [sys.executable, "-c", code, str(folder), *command], env=environment,
+        [sys.executable, "-m", "data_prep", *command], env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def identities(lmdbs):
+    """The one folder of LMDBs of identities there."""
+    (folder,) = lmdbs.glob("*/identities")
+    return folder
 
 
 def test_a_run_that_is_killed_twice_equals_an_undisturbed_one(tmp_path):
     root = tmp_path / "CASIA-WebFace"
     camera = Camera(size=(120, 120), colour=True, people=6)
     casia_webface.write(root, camera, identities=20, images=150)
-    undisturbed = start(root, tmp_path / "a" / "out", tmp_path / "a" / "webface")
+    undisturbed = start(root, tmp_path / "a" / "out", tmp_path / "a" / "lmdbs")
     assert undisturbed.wait() == 0, undisturbed.stderr.read()
 
-    out, lmdbs = tmp_path / "b" / "out", tmp_path / "b" / "webface"
+    out, lmdbs = tmp_path / "b" / "out", tmp_path / "b" / "lmdbs"
     for share in (0.2, 0.7):
         killed = start(root, out, lmdbs)
         wanted = share * 150
@@ -111,12 +105,12 @@ def test_a_run_that_is_killed_twice_equals_an_undisturbed_one(tmp_path):
         killed.wait()
     last = start(root, out, lmdbs)
     assert last.wait() == 0, last.stderr.read()
-    assert digest(tmp_path / "a" / "webface") == digest(lmdbs)
+    assert digest(identities(tmp_path / "a" / "lmdbs")) == digest(identities(lmdbs))
     assert digest(tmp_path / "a" / "out" / "faces" / "images") == digest(out / "faces" / "images")
     for name in ("index.csv", "faces/index.csv"):
         mine, theirs = ((tmp_path / where / "out" / name).read_text() for where in "ab")
         assert mine == theirs
-    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["out", "webface"]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["lmdbs", "out"]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +136,6 @@ def test_check_takes_several_folders(tmp_path, capsys):
                         images=12, workers=1)  # fmt: skip
     assert main(["prepare", "casia_webface", str(root), "-o", str(tmp_path / "out")]) == 0
     capsys.readouterr()
-    folder = str(prepare.IDENTITY_LMDBS)
+    folder = str(identities(runs.LMDBS))
     assert main(["check", folder, folder]) == 0
     assert capsys.readouterr().out.count("equal to the faces") == 2

@@ -63,6 +63,12 @@ def sha256(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
+def digest_of(texts):
+    """One digest of prototxt texts, without their comments."""
+    joined = "\n".join(map(prototxt.without_layout, texts))
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
 def git_revision():
     """The commit that the repository is at, with "+" if files differ from it; "" without git."""
 
@@ -131,9 +137,7 @@ def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights
         engine=engine,
         weights={portable(path): sha256(path) for path in weights},
         prototxt=portable(folder),
-        prototxt_sha256=hashlib.sha256(
-            "\n".join(map(prototxt.without_layout, texts.values())).encode()
-        ).hexdigest(),
+        prototxt_sha256=digest_of(texts.values()),
     )
 
 
@@ -347,6 +351,12 @@ def fold_lmdbs(index, index_sha256, classes, copies, seed, fold):
     return LMDBS / f"{database_name(index)}-{key}" / f"fold{fold}"
 
 
+def identity_lmdbs(index, index_sha256, copies, seed):
+    """The folder of an index's LMDBs of identities, for pre-training."""
+    key = hashlib.sha256(json.dumps((portable(index), index_sha256, copies, seed)).encode())
+    return LMDBS / f"{database_name(index)}-{key.hexdigest()[:12]}" / "identities"
+
+
 def test_lmdbs(index, classes):
     """The folder of the LMDB of all images of an index, for nets that were trained on another."""
     return LMDBS / f"{database_name(index)}-{sha256(index)[:12]}" / f"test-{classes}"
@@ -412,7 +422,11 @@ def render(run, fold, test_samples):
         net = _rendered_net(run, fold, texts["net"])
         batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
     with _naming(paths["solver"]):
-        solver = _rendered_solver(run, fold, texts["solver"], -(-test_samples // batch))
+        settings = run.settings
+        solver = rendered_solver(
+            texts["solver"], run.fold_folder(fold), settings.max_iter,
+            -(-test_samples // batch), settings.seed,
+        )  # fmt: skip
     with _naming(paths["deploy"]):
         deploy = _with_classes(run, texts["deploy"])
     return {"net": net, "solver": solver, "deploy": deploy}
@@ -435,22 +449,22 @@ def _rendered_net(run, fold, net):
     return net
 
 
-def _rendered_solver(run, fold, solver, test_iter):
-    folder = run.fold_folder(fold)
+def rendered_solver(solver, folder, max_iter, test_iter, seed):
+    """A solver's text for a training of net.prototxt in `folder`, with what `render` says."""
 
     def capped(name, parts):
         longest = int(prototxt.value(solver, name))
-        return max(1, min(longest, run.settings.max_iter // parts))
+        return max(1, min(longest, max_iter // parts))
 
     for name, value in {
         "net": portable(folder / "net.prototxt"),
-        "max_iter": run.settings.max_iter,
+        "max_iter": max_iter,
         "test_iter": test_iter,
         "test_interval": capped("test_interval", 10),
         "display": capped("display", 100),
         "snapshot": capped("snapshot", 10),
         "snapshot_prefix": portable(folder / "snapshot"),
-        "random_seed": run.settings.seed,
+        "random_seed": seed,
     }.items():
         solver = prototxt.set_value(solver, name, value)
     return solver

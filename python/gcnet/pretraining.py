@@ -1,0 +1,205 @@
+"""Pre-train the encoders on faces of many people (Section IV-A), and leave them as weights.
+
+autoencoder   the encoder-decoder of Table I reconstructs its input: Encoder_1, the generator's
+identity      the CNN tells identities apart: Encoder_2, the contrastive encoder
+
+A pre-training works in `runs/pretrain/<part>-<database>-<key>/`, whose key stands for its settings:
+the same command resumes it, and another setting is another folder. What remains is the encoder
+alone, `<name>.caffemodel`: "we adopt three convolutional layers in the encoder". Beside it
+`<name>.json` says where it comes from.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from data_prep import build_lmdb
+from data_prep.atomic import replacing
+from gcnet import caffe_train, engine as engines, prototxt, runs
+from gcnet.caffe_log import CaffeLog
+from gcnet.caffe_train import Training, say
+from gcnet.errors import InputError
+from torchcaffe.schema.caffe_pb2 import NetParameter
+
+FOLDER = runs.RUNS / "pretrain"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is pre-trained: the net and solver of prototxt/, and which of its layers are kept."""
+
+    net: str
+    encoder: str
+    loss: str
+
+
+PARTS = {
+    "autoencoder": Part("pretrain_autoencoder", "encoder1", "loss_reconstruction"),
+    "identity": Part("pretrain_identity", "encoder2", "loss_identification"),
+}
+
+
+def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder, command):
+    """Pre-train PARTS[name] on the faces of an index; returns the path of the .caffemodel.
+
+    `output` is the folder of the weights, `folder` that of the prototxt files. `max_iter` and
+    `batch` None mean what solver and net say. Every subject with two images or more is an identity,
+    one image of each is for testing. Ctrl-C lets Caffe take a snapshot, from which the same call
+    goes on.
+
+    Raises InputError: an index that cannot be used, weights of other settings at the place of the
+    result, and as training does.
+    """
+    part, caffe = PARTS[name], engines.find(engine)
+    texts = _texts(part, folder)
+    if max_iter is None:
+        max_iter = int(prototxt.value(texts["solver"], "max_iter"))
+    if batch is None:
+        batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
+    for option, value, least in (("max-iter", max_iter, 1), ("batch", batch, 1),
+                                 ("copies", copies, 0), ("seed", seed, 0)):  # fmt: skip
+        if value < least:
+            raise InputError(f"--{option} {value}: give {least} or more")
+    if not Path(index).is_file():
+        raise InputError(f"{index}: no such file; give the index.csv of aligned faces")
+    settings = {
+        "part": name,
+        "index": runs.portable(index),
+        "index_sha256": runs.sha256(index),
+        "max_iter": max_iter,
+        "batch": batch,
+        "copies": copies,
+        "seed": seed,
+        "engine": caffe.name,
+        "prototxt_sha256": runs.digest_of(texts.values()),
+    }
+    weights = Path(output) / f"{part.encoder}.caffemodel"
+    if _made_before(weights, settings):
+        say(f"{runs.portable(weights)}: made before from the same settings")
+        return weights
+    lmdbs = runs.identity_lmdbs(index, settings["index_sha256"], copies, seed)
+    with runs.building_lmdbs():
+        data, _ = build_lmdb.build_identities(index, lmdbs, copies=copies, seed=seed)
+
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
+    path = FOLDER / f"{name}-{runs.database_name(index)}-{key}"
+    trained = runs.TrainedFolder(path, max_iter)
+    counts = {kind: data[kind]["records"] for kind in ("train", "test")}
+    identities = len(data["class_names"])
+    about = f"{counts['train']} faces of {identities} identities, {counts['test']} for testing"
+    with caffe_train.locked(path) as lock, caffe_train.terminate_as_interrupt():
+        if not trained.is_finished():
+            for kind, text in _rendered(part, texts, settings, path, lmdbs, data).items():
+                caffe_train.write(path / f"{kind}.prototxt", text)
+            training = Training(name, about, trained, (), runs.portable(folder))
+            caffe_train.train_side_by_side([training], caffe, 1, lock)
+        description = {
+            "command": command,
+            "revision": runs.git_revision(),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "settings": settings,
+            "data": {
+                "train": counts["train"],
+                "test": counts["test"],
+                "identities": identities,
+                "left_out": len(data["left_out"]),
+            },
+            "result": _result(trained, part),
+            "run": runs.portable(path),
+        }
+        _keep_encoder(trained.final_caffemodel, part.encoder, weights, description)
+    say(f"{runs.portable(weights)}: written, with {weights.with_suffix('.json').name} beside it")
+    return weights
+
+
+def _texts(part, folder):
+    texts = {}
+    for kind, file in (("net", f"{part.net}.prototxt"), ("solver", f"solver_{part.net}.prototxt")):
+        path = Path(folder) / file
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; give a folder with a copy of prototxt/")
+        texts[kind] = path.read_text(encoding="utf-8")
+    return texts
+
+
+def _made_before(weights, settings):
+    """Whether the weights are there, of these settings; raises InputError if of other ones."""
+    description = read_description(weights)
+    if description is None:
+        return False
+    old = description["settings"]
+    different = [key for key in settings if old.get(key) != settings[key]]
+    if different:
+        what = ", ".join(f"{key} {old.get(key)}, now {settings[key]}" for key in different)
+        raise InputError(f"{weights}: was made with other settings ({what}); choose another -o")
+    return True
+
+
+def read_description(weights):
+    """What the JSON beside weights says, or None if either is not there.
+
+    Raises InputError if the JSON cannot be read or is of another file.
+    """
+    weights = Path(weights)
+    path = weights.with_suffix(".json")
+    if not (weights.is_file() and path.is_file()):
+        return None
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        digest = description["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not readable ({error}); remove it and {weights}") from None
+    if digest != runs.sha256(weights):
+        raise InputError(f"{path}: is of another file than {weights}; remove both and make them anew")
+    return description
+
+
+def _rendered(part, texts, settings, path, lmdbs, data):
+    """{"net", "solver": text} with this training's data, size and places filled in."""
+    net, solver = texts["net"], texts["solver"]
+    for phase, kind in (("TRAIN", "train"), ("TEST", "test")):
+        source = runs.portable(lmdbs / kind)
+        net = prototxt.set_value(net, "data_param.source", source, "data", phase)
+    net = prototxt.set_value(net, "data_param.batch_size", settings["batch"], "data", "TRAIN")
+    if "identity/fc2" in prototxt.layer_names(net):
+        identities = len(data["class_names"])
+        net = prototxt.set_value(
+            net, "inner_product_param.num_output", identities, "identity/fc2"
+        )
+    test_batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
+    test_iter = -(-data["test"]["records"] // test_batch)
+    solver = runs.rendered_solver(
+        solver, path, settings["max_iter"], test_iter, settings["seed"]
+    )
+    return {"net": net, "solver": solver}
+
+
+def _result(trained, part):
+    """The losses of the last hundredth of the training and of the last test."""
+    with open(trained.log, encoding="utf-8", errors="replace") as lines:
+        log = CaffeLog(lines)
+    last = {
+        name: values[max(values)] for name, values in log.test.items()
+    }
+    curve = log.train.get(part.loss) or log.train["loss"]
+    return {"train": {part.loss: curve[max(curve)]}, "test": last}
+
+
+def _keep_encoder(caffemodel, encoder, weights, description):
+    """Write the encoder's layers alone, and the description with the digest of that file."""
+    net = NetParameter()
+    net.ParseFromString(caffemodel.read_bytes())
+    kept = [layer for layer in net.layer if layer.name.split("/")[0] == encoder and layer.blobs]
+    small = NetParameter(name=f"{net.name}, {encoder}")
+    small.layer.extend(kept)
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    # The description last, as it says that the weights are whole; an old one must not stay.
+    weights.with_suffix(".json").unlink(missing_ok=True)
+    with replacing(weights, "wb") as file:
+        file.write(small.SerializeToString())
+    description["sha256"] = runs.sha256(weights)
+    description["layers"] = [layer.name for layer in kept]
+    with replacing(weights.with_suffix(".json"), encoding="utf-8") as file:
+        file.write(json.dumps(description, indent=1) + "\n")

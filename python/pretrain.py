@@ -1,0 +1,59 @@
+"""Pre-train Encoder_1 (autoencoder) or Encoder_2 (identity) into weights/, with `caffe train`."""
+
+import argparse
+import shlex
+import sys
+
+from gcnet import pretraining, runs
+from gcnet.engine import ENGINES
+from gcnet.errors import one_line_errors
+
+EXAMPLE = """example:
+  python python/pretrain.py autoencoder --index data/casia_webface/faces/index.csv
+  python python/pretrain.py identity --index data/casia_webface/faces/index.csv
+  python python/train_folds.py --weights weights/encoder1.caffemodel,weights/encoder2.caffemodel ...
+The same command again resumes what was stopped. `make weights` does both on synthetic faces.
+"""
+
+
+@one_line_errors
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=pretraining.PARTS)
+    parser.add_argument("--index", required=True, help="index.csv of aligned faces of many people")
+    parser.add_argument(
+        "-o", "--output", default=runs.ROOT / "weights", metavar="FOLDER",
+        help="folder of encoder1.caffemodel or encoder2.caffemodel (default weights/)",
+    )  # fmt: skip
+    parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
+    parser.add_argument("--batch", type=int, help="faces in a batch (default: the net's, 64)")
+    parser.add_argument(
+        "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else torch)"
+    )
+    parser.add_argument(
+        "--copies", type=int, default=0, help="augmented copies of each face (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of data and training (%(default)s)")
+    parser.add_argument(
+        "--prototxt", default=runs.PROTOTXT, metavar="FOLDER",
+        help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
+    )  # fmt: skip
+    chosen = parser.parse_args()
+    pretraining.pretrain(
+        chosen.part,
+        index=chosen.index,
+        output=chosen.output,
+        max_iter=chosen.max_iter,
+        batch=chosen.batch,
+        engine=chosen.engine,
+        copies=chosen.copies,
+        seed=chosen.seed,
+        folder=chosen.prototxt,
+        command=shlex.join(["python", *sys.argv]),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
