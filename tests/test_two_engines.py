@@ -70,7 +70,7 @@ def test_the_same_weights_give_the_same_predictions(trained, tmp_path):
         described = json.loads((folder / "run.json").read_text())
         described["settings"]["engine"] = engine
         (folder / "run.json").write_text(json.dumps(described))
-        results, _ = evaluation.evaluate(runs.load(folder))
+        results = evaluation.evaluate(runs.load(folder)).results
         assert results["engine"] == engine
         with open(folder / "predictions.csv", newline="") as file:
             rows = list(csv.DictReader(file))

@@ -16,9 +16,9 @@ The metric-learning CNN compares a face with its reference. In 8 classes a neutr
 reference, so the distance is 0 whatever the face: that net's recall of neutral means little.
 """
 
-import csv
 import itertools
 import json
+import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -30,56 +30,24 @@ from data_prep import FACE_SIZE, build_lmdb, lmdb_folder
 from data_prep.atomic import replacing
 from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs
 from gcnet import engine as engines
-from gcnet import figures, paper, report, runs
+from gcnet import evaluated, figures, paper, report, runs, statistics
 from gcnet.caffe_log import CaffeLog
 from gcnet.engine import TITLES
 from gcnet.errors import InputError
+from gcnet.evaluated import Predictions, by_sequence
 from gcnet.protocol import CLASSES, FOLDS
 from torchcaffe.schema.caffe_pb2 import Datum
 
 NET_SIZE = 64
 """Height and width of a net's input (Section IV-A)."""
+WHITE = 256
+"""The pixel value that the nets see as 1: their inputs are pixels times 1/256."""
 
-
-@dataclass(frozen=True)
-class Predictions:
-    """What the nets say about N test images.
-
-    `records` are the N rows of test.csv (dicts), `folds` int N, `labels` int N,
-    `probabilities` float N x C for the C `class_names`.
-    """
-
-    class_names: tuple
-    records: list
-    folds: np.ndarray
-    labels: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def predicted(self):
-        return self.probabilities.argmax(axis=1)
-
-
-def by_sequence(predictions):
-    """Predictions with one entry for each (fold, subject, sequence, label), in order of appearance.
-
-    Its record is the first frame's, its probabilities are the mean over the frames.
-    """
-    groups = {}
-    for i, record in enumerate(predictions.records):
-        label = predictions.labels[i]
-        key = (predictions.folds[i], record["subject"], record["sequence"], label)
-        groups.setdefault(key, []).append(i)
-    members = list(groups.values())
-    first = [indices[0] for indices in members]
-    means = [predictions.probabilities[indices].mean(axis=0) for indices in members]
-    return Predictions(
-        predictions.class_names,
-        [predictions.records[i] for i in first],
-        predictions.folds[first],
-        predictions.labels[first],
-        np.array(means),
-    )
+GCNETS = ("s0r0", "s1r0", "s0r1", "s1r1")
+GENERATED = "generated"
+"""The blob of the reference that a GCNet makes."""
+FEATURES = "classifier/fc1"
+""""GCNet feature": the first fully connected layer of the classifier, after its ReLU."""
 
 
 def confusion(predictions):
@@ -101,7 +69,7 @@ def scores(predictions):
     for fold in sorted(set(predictions.folds.tolist())):
         folds[fold] = {}
         for count, samples in (("frame", predictions), ("sequence", sequences)):
-            correct = (samples.predicted == samples.labels)[samples.folds == fold]
+            correct = samples.correct[samples.folds == fold]
             folds[fold][count] = {"accuracy": _percent(correct), "samples": len(correct)}
     counts = confusion(predictions)
     totals = counts.sum(axis=1)
@@ -111,7 +79,8 @@ def scores(predictions):
             count: {
                 "mean": float(np.mean([fold[count]["accuracy"] for fold in folds.values()])),
                 "deviation": _deviation([fold[count]["accuracy"] for fold in folds.values()]),
-                "pooled": _percent(samples.predicted == samples.labels),
+                "pooled": _percent(samples.correct),
+                "interval": statistics.interval(samples),
                 "samples": len(samples.labels),
             }
             for count, samples in (("frame", predictions), ("sequence", sequences))
@@ -134,11 +103,15 @@ def _deviation(values):
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
+def central_crop(images):
+    """uint8 N x 66 x 66 -> uint8 N x 64 x 64, what the nets see of a test image."""
+    offset = (FACE_SIZE - NET_SIZE) // 2
+    return images[:, offset : offset + NET_SIZE, offset : offset + NET_SIZE]
+
+
 def net_input(images):
     """uint8 N x 66 x 66 -> float32 N x 1 x 64 x 64, as the nets' TEST phase transforms them."""
-    offset = (FACE_SIZE - NET_SIZE) // 2
-    centre = images[:, None, offset : offset + NET_SIZE, offset : offset + NET_SIZE]
-    return centre.astype(np.float32) / 256
+    return central_crop(images)[:, None].astype(np.float32) / WHITE
 
 
 def forward(run, caffe, fold, pairs, blobs):
@@ -164,80 +137,129 @@ def forward(run, caffe, fold, pairs, blobs):
 def figure4_blobs(net):
     """Figure 4's rows below the input that a net can make: {caption: blob}."""
     rows = {}
-    if net in ("s0r0", "s1r0", "s0r1", "s1r1"):
-        rows["generated reference"] = "generated"
+    if net in GCNETS:
+        rows["generated reference"] = GENERATED
     if net in ("s0r1", "s1r1"):
         rows["reconstructed neutral"] = "reconstructed_reference"
         rows["reconstructed input"] = "reconstructed_input"
     return rows
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """What the net of one fold makes of its N test pairs, by the blobs' names."""
+
+    fold: int
+    records: list
+    pairs: np.ndarray
+    labels: np.ndarray
+    blobs: dict
+
+
 def evaluate(run, index=None):
-    """Test the finished folds of a Run; returns (results, output folder).
+    """Test the finished folds of a Run, write down what came out and return it as Evaluated.
 
     Without `index`, each fold's net is tested on its own test subjects. With the index.csv of
     aligned faces of *another* database or of photographs, every finished fold's net is tested on
-    all of its labelled images; the mean is then over the nets. What is written where: runs.py, and
-    for an `index` the same files into `<run>/on-<database>`.
+    all of its labelled images; the mean is then over the nets. Files are written as gcnet.evaluated
+    says, and beside them report.html, confusion.png, curves.png and figure4.png.
 
-    Raises InputError: no fold is finished, a fold's LMDB is not the one it was trained with, a
-    caffemodel is of another net or truncated, mlcnn is to test a face without a reference.
+    Raises InputError: no fold is finished, the folds are not of one experiment
+    (gcnet.evaluated.check_folds), a fold's LMDB is not the one it was trained with, a caffemodel is
+    of another net or truncated, mlcnn is to test a face without a reference.
     """
-    finished = [fold for fold in run.folds() if run.is_finished(fold)]
+    finished = evaluated.finished_folds(run)
     if not finished:
         raise InputError(f"{run.name}: no fold is finished; train with python/train_folds.py")
+    evaluated.check_folds(run)
     caffe = engines.find(run.settings.engine)
-    tested = None
+    lmdb = None
     if index is not None:
         if runs.sha256(index) == run.settings.index_sha256:
             raise InputError(f"{index}: is what {run.name} was trained on; leave out --index")
-        tested = _build_test(run, index)
-
-    parts = []
-    for fold in finished:
-        lmdb = tested or _own_lmdb(run, fold)
-        records = lmdb_folder.read_table(lmdb, "test")
-        if run.settings.net == "mlcnn":
-            _check_references(run, records)
-        pairs, labels = read_pairs(lmdb / "test")
-        probabilities = forward(run, caffe, fold, pairs, ["probabilities"])["probabilities"]
-        parts.append((fold, records, pairs, labels, probabilities))
+        lmdb = _build_test(run, index)
+    parts = [_test(run, caffe, fold, lmdb or _own_lmdb(run, fold)) for fold in finished]
     predictions = Predictions(
         run.class_names,
-        [record for part in parts for record in part[1]],
-        np.concatenate([np.full(len(part[3]), part[0]) for part in parts]),
-        np.concatenate([part[3] for part in parts]),
-        np.concatenate([part[4] for part in parts]),
+        [record for part in parts for record in part.records],
+        np.concatenate([np.full(len(part.labels), part.fold) for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.blobs["probabilities"] for part in parts]),
     )
-    results = {
-        "run": run.name,
-        "net": run.settings.net,
-        "classes": run.settings.classes,
-        "engine": run.settings.engine,
-        "index": run.settings.index if index is None else runs.portable(index),
-        "each_net_tests_all": index is not None,
-        "unfinished": _unfinished(run),
-        "missing": [fold for fold in range(FOLDS) if fold not in run.folds()],
-        **scores(predictions),
-        "paper": paper.accuracies(run.settings.net, run.settings.classes) if index is None else {},
-    }
     logs = {fold: _read_log(run, fold) for fold in run.folds()}
     curves = {"light": figures.curves(logs), "dark": figures.curves(logs, dark=True)}
-    faces = _figure4(run, caffe, *parts[0])
+    faces = _figure4(run, caffe, parts[0])
     samples = None if index is not None else _training_pairs(run, finished[0])
 
-    out = run.folder if index is None else run.folder / f"on-{runs.database_name(index)}"
+    out = evaluated.folder_of(run, index)
     out.mkdir(exist_ok=True)
-    _write_predictions(out / "predictions.csv", predictions)
-    with replacing(out / "results.json", encoding="utf-8") as file:
-        file.write(json.dumps(results, indent=1) + "\n")
+    evaluated.write_predictions(out / "predictions.csv", predictions)
+    evaluated.write_arrays(out / "outputs.npz", **_arrays(parts))
+    results = _results(run, index, predictions, out)
     figures.confusion(results["confusion"], run.class_names, out / "confusion.png")
     with replacing(out / "curves.png", "wb") as file:
         file.write(curves["light"])
     if len(faces["rows"]) > 1:
         figures.rows(faces, out / "figure4.png")
+    with replacing(out / "results.json", encoding="utf-8") as file:
+        file.write(json.dumps(results, indent=1) + "\n")
     report.write(out / "report.html", run, results, curves, faces, samples)
-    return results, out
+    return evaluated.load(run, index)
+
+
+def _test(run, caffe, fold, lmdb):
+    """What the net of a fold makes of the test images in a folder of LMDBs, as _Tested."""
+    records = lmdb_folder.read_table(lmdb, "test")
+    if run.settings.net == "mlcnn":
+        _check_references(run, records)
+    pairs, labels = read_pairs(lmdb / "test")
+    blobs = ["probabilities", FEATURES]
+    if run.settings.net in GCNETS:
+        blobs.append(GENERATED)
+    return _Tested(fold, records, pairs, labels, forward(run, caffe, fold, pairs, blobs))
+
+
+def _arrays(parts):
+    """The arrays of outputs.npz."""
+
+    def all_of(blob):
+        return np.concatenate([part.blobs[blob] for part in parts])
+
+    return {
+        "inputs": np.concatenate([central_crop(part.pairs[:, 0]) for part in parts]),
+        "generated": _pixels(all_of(GENERATED)[:, 0]) if GENERATED in parts[0].blobs else None,
+        "features": all_of(FEATURES),
+    }
+
+
+def _pixels(values):
+    """float images as the nets make them -> uint8, on the scale of their inputs."""
+    return np.clip(np.rint(WHITE * values), 0, 255).astype(np.uint8)
+
+
+def _results(run, index, predictions, out):
+    """The content of results.json, for a run whose other files are in `out`."""
+    settings = run.settings
+    tested_on = settings.index if index is None else runs.portable(index)
+    return {
+        "run": run.name,
+        "net": settings.net,
+        "classes": settings.classes,
+        "engine": settings.engine,
+        "index": tested_on,
+        "each_net_tests_all": index is not None,
+        "unfinished": _unfinished(run),
+        "missing": [fold for fold in range(FOLDS) if fold not in run.folds()],
+        **scores(predictions),
+        "paper": paper.accuracies(settings.net, settings.classes, runs.database_name(tested_on))
+        if index is None
+        else {},
+        "index_sha256": settings.index_sha256 if index is None else runs.sha256(index),
+        "caffemodels": evaluated.caffemodels(run),
+        "sha256": {name: runs.sha256(out / name) for name in ("predictions.csv", "outputs.npz")},
+        "revision": runs.git_revision(),
+        "command": shlex.join(["python", *sys.argv]),
+    }
 
 
 def _build_test(run, index):
@@ -286,19 +308,6 @@ def _read_log(run, fold):
         return CaffeLog(lines)
 
 
-def _write_predictions(path, predictions):
-    with replacing(path, newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        columns = ["image", "subject", "sequence", "frame", "label", "predicted", "fold"]
-        writer.writerow(columns + [f"p_{name}" for name in predictions.class_names])
-        for i, record in enumerate(predictions.records):
-            writer.writerow(
-                [record[name] for name in columns[:5]]
-                + [predictions.class_names[predictions.predicted[i]], predictions.folds[i]]
-                + [f"{p:.6f}" for p in predictions.probabilities[i]]
-            )
-
-
 def _spread(records, most=8):
     """Indices of up to `most` records: classes and then subjects as varied as they come."""
     chosen, labels, subjects = [], [], []
@@ -316,29 +325,30 @@ def _spread(records, most=8):
     return sorted(chosen, key=lambda i: int(records[i]["class_id"]))
 
 
-def _figure4(run, caffe, fold, records, pairs, labels, probabilities):
-    """Test faces of one fold and what its net makes of them.
+def _figure4(run, caffe, part):
+    """Test faces of one fold (_Tested) and what its net makes of them.
 
     Returns {"fold", "columns": [{"label", "predicted", "subject", "probability"}],
     "rows": {caption: float N x 64 x 64 in [0, 1]}}.
     """
-    chosen = _spread(records)
-    rows = {"input": net_input(pairs[chosen, 0])[:, 0]}
+    chosen = _spread(part.records)
+    pairs = part.pairs[chosen]
+    rows = {"input": net_input(pairs[:, 0])[:, 0]}
     blobs = figure4_blobs(run.settings.net)
     if blobs:
-        made = forward(run, caffe, fold, pairs[chosen], list(blobs.values()))
+        made = forward(run, caffe, part.fold, pairs, list(blobs.values()))
         rows |= {caption: made[blob][:, 0] for caption, blob in blobs.items()}
-    predicted = probabilities[chosen].argmax(axis=1)
+    probabilities = part.blobs["probabilities"][chosen]
     columns = [
         {
-            "label": records[i]["label"],
-            "predicted": run.class_names[predicted[n]],
-            "subject": records[i]["subject"],
-            "probability": float(probabilities[i].max()),
+            "label": part.records[i]["label"],
+            "predicted": run.class_names[said.argmax()],
+            "subject": part.records[i]["subject"],
+            "probability": float(said.max()),
         }
-        for n, i in enumerate(chosen)
+        for i, said in zip(chosen, probabilities, strict=True)
     ]
-    return {"fold": fold, "columns": columns, "rows": rows}
+    return {"fold": part.fold, "columns": columns, "rows": rows}
 
 
 def _training_pairs(run, fold, most=8):
@@ -367,7 +377,8 @@ def evaluate_all(folders, index=None):
             if not folders and not any(run.is_finished(fold) for fold in run.folds()):
                 print(f"{run.name}: no fold is finished, left out")
                 continue
-            results, out = evaluate(run, index)
+            found = evaluate(run, index)
+            results, out = found.results, found.folder
         except (InputError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             well = False

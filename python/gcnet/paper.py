@@ -4,8 +4,14 @@ They were measured on the real databases, so beside a result of this project the
 labelled as the paper's.
 """
 
-#: Set of classes -> the databases that the paper evaluates with them in ten folds.
-DATABASES = {"7": ("CK+ 7",), "8": ("CK+ 8",), "6": ("MMI", "Oulu-CASIA"), "6+neutral": ()}
+#: Set of classes -> the databases that the paper evaluates with them in ten folds, each with the
+#: name that data_prep gives it.
+DATABASES = {
+    "7": {"CK+ 7": "ckplus"},
+    "8": {"CK+ 8": "ckplus"},
+    "6": {"MMI": "mmi", "Oulu-CASIA": "oulu_casia"},
+    "6+neutral": {},
+}
 
 #: Database -> {net or another method: accuracy}. The paper has no row for the metric-learning CNN.
 #: DE-GAN's and IDFERM's rows are from their own papers.
@@ -37,6 +43,13 @@ ACCURACY = {
 }  # fmt: skip
 
 
-def accuracies(net, classes):
-    """{database: the paper's accuracy in percent, or None} for a net and a set of classes."""
-    return {database: ACCURACY[database].get(net) for database in DATABASES[classes]}
+def accuracies(net, classes, database):
+    """{database: the paper's accuracy in percent, or None} for a net and a set of classes.
+
+    `database` is the name of the one tested here. For one of the paper's it is that one's number
+    alone; for any other, the numbers of all databases that the paper tests with these classes.
+    """
+    tested = DATABASES[classes]
+    same = [title for title, name in tested.items() if name == database]
+    known = any(database in names.values() for names in DATABASES.values())
+    return {title: ACCURACY[title].get(net) for title in (same if known else tested)}

@@ -1,0 +1,329 @@
+"""What an evaluation left behind, read back from its files alone, without an engine.
+
+In a run folder, or in its `on-<database>` for a test on another index:
+
+================== ============================================================================
+`predictions.csv`  one row for each test image of each finished fold: who, which label, which
+                   class the net says, and its probabilities, in digits that give back the float32
+`outputs.npz`      in the same order `inputs` (the central crop that the net saw), `features` (blob
+                   "classifier/fc1") and, of a GCNet, `generated` (the reference that it made)
+`results.json`     the numbers (gcnet.evaluation), and what they belong to: the index, the finished
+                   folds' caffemodels, predictions.csv and outputs.npz, each with its SHA-256
+================== ============================================================================
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.atomic import replacing
+from gcnet import prototxt, runs
+from gcnet.errors import InputError
+
+_IMAGE = ["image", "subject", "sequence", "frame", "label"]
+"""Columns of predictions.csv that say which image it is."""
+
+_SOLVER_PATHS = ("net", "snapshot_prefix", "test_iter")
+"""Fields of a fold's solver that are its own: its paths, and the size of its test set."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the nets say about N test images.
+
+    `records` are dicts with at least subject and sequence, N of them, `folds` int N (whose net),
+    `labels` int N, `probabilities` float N x C for the C `class_names`.
+    """
+
+    class_names: tuple
+    records: list
+    folds: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def predicted(self):
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def correct(self):
+        """bool N."""
+        return self.predicted == self.labels
+
+
+def by_sequence(predictions):
+    """Predictions with one entry for each (fold, subject, sequence, label), in order of appearance.
+
+    Its record is the first frame's, its probabilities are the mean over the frames.
+    """
+    groups = {}
+    for i, record in enumerate(predictions.records):
+        label = predictions.labels[i]
+        key = (predictions.folds[i], record["subject"], record["sequence"], label)
+        groups.setdefault(key, []).append(i)
+    members = list(groups.values())
+    first = [indices[0] for indices in members]
+    means = [predictions.probabilities[indices].mean(axis=0) for indices in members]
+    return Predictions(
+        predictions.class_names,
+        [predictions.records[i] for i in first],
+        predictions.folds[first],
+        predictions.labels[first],
+        np.array(means),
+    )
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run's results and what its nets made of the N test images of its finished folds.
+
+    `folder` is where they are: the run folder, or its `on-<database>`. `results` is the content of
+    results.json. `inputs` and `generated` are uint8 N x 64 x 64, `features` is float32 N x 384 (after
+    the ReLU), all in the order of `predictions`; `generated` is None for cnn and mlcnn.
+    """
+
+    run: runs.Run
+    folder: Path
+    results: dict
+    predictions: Predictions
+    inputs: np.ndarray
+    generated: np.ndarray | None
+    features: np.ndarray
+
+    @property
+    def name(self):
+        """The folder as text: the source of the numbers."""
+        return runs.portable(self.folder)
+
+
+def folder_of(run, index=None):
+    """Where the results of a Run are; on `index`, if it is tested on another than its own."""
+    return run.folder if index is None else run.folder / f"on-{runs.database_name(index)}"
+
+
+def load(run, index=None):
+    """The Evaluated of a Run: of its own test subjects, or of a test on another `index`.csv.
+
+    Raises InputError naming the remedy: it is not evaluated, or results, predictions, outputs,
+    index and caffemodels do not belong together, or its folds do not (`check_folds`).
+    """
+    folder = folder_of(run, index)
+    check_folds(run)
+    path = folder / "results.json"
+    if not path.is_file():
+        raise InputError(f"{runs.portable(folder)}: is not evaluated; {_remedy(run, index)}")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        _check_belongs(run, index, folder, results)
+        predictions = _read_predictions(folder / "predictions.csv", run.class_names)
+        arrays = _read_arrays(folder / "outputs.npz", len(predictions.labels))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{runs.portable(path)}: not readable with its predictions.csv and outputs.npz "
+            f"({error}); {_remedy(run, index)}"
+        ) from None
+    return Evaluated(run, folder, results, predictions, **arrays)
+
+
+def _remedy(run, index):
+    other = "" if index is None else f" --index {runs.portable(index)}"
+    return f"run `python python/eval_folds.py {run.name}{other}`"
+
+
+def _check_belongs(run, index, folder, results):
+    path, remedy = runs.portable(folder / "results.json"), _remedy(run, index)
+    expected = run.settings.index_sha256 if index is None else runs.sha256(index)
+    if results["index_sha256"] != expected:
+        tested_on = run.settings.index if index is None else runs.portable(index)
+        raise InputError(
+            f"{path}: its predictions are of another database ({results['index']}, with another "
+            f"content than {tested_on} has); {remedy}"
+        )
+    now = caffemodels(run)
+    for fold in sorted({*now, *results["caffemodels"]}, key=int):
+        if fold not in now:
+            raise InputError(f"{path}: counts fold {fold}, which is not finished; {remedy}")
+        if fold not in results["caffemodels"]:
+            raise InputError(f"{path}: fold {fold} was finished later; {remedy}")
+        if now[fold] != results["caffemodels"][fold]:
+            raise InputError(f"{path}: fold {fold} was trained again since; {remedy}")
+    for name in ("predictions.csv", "outputs.npz"):
+        if not (folder / name).is_file():
+            raise InputError(f"{runs.portable(folder / name)}: is missing; {remedy}")
+        if runs.sha256(folder / name) != results["sha256"][name]:
+            raise InputError(
+                f"{runs.portable(folder / name)}: is not the one that results.json counts; {remedy}"
+            )
+
+
+def caffemodels(run):
+    """{fold as text: SHA-256 of its final caffemodel} of the finished folds, as finished.json says."""
+    return {str(fold): _finished(run, fold)["sha256"] for fold in finished_folds(run)}
+
+
+def finished_folds(run):
+    return [fold for fold in run.folds() if run.is_finished(fold)]
+
+
+def _finished(run, fold):
+    path = run.fold_folder(fold) / "finished.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: content[name] for name in ("sha256", "solver_sha256", "net_sha256")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{runs.portable(path)}: does not say what was trained ({error}); train the fold again"
+        ) from None
+
+
+def check_folds(run):
+    """Check that the finished folds of a Run are of one experiment.
+
+    Raises InputError: a caffemodel, solver or net is not the one that finished.json tells of, the
+    folds differ in a setting, or a fold's data are not what run.json says.
+    """
+    texts, faces = {}, {}
+    for fold in finished_folds(run):
+        _check_snapshot(run, fold)
+        texts[fold] = _settings_texts(run, fold)
+        faces[fold] = _data_settings(run, fold)
+    for settings in (texts, faces):
+        for fold in settings:
+            _compare(run, settings, fold)
+
+
+def _check_snapshot(run, fold):
+    finished = _finished(run, fold)
+    folder, model = run.fold_folder(fold), run.final_caffemodel(fold)
+    for path, recorded in (
+        (model, "sha256"),
+        (folder / "solver.prototxt", "solver_sha256"),
+        (folder / "net.prototxt", "net_sha256"),
+    ):
+        if not path.is_file():
+            raise InputError(f"{runs.portable(path)}: is missing; train fold {fold} again")
+        if runs.sha256(path) != finished[recorded]:
+            told = (
+                "is not the snapshot that training ended with"
+                if path == model
+                else f"has changed since {model.name} was trained with it"
+            )
+            raise InputError(
+                f"{runs.portable(path)}: {told}; restore it, or delete "
+                f"{runs.portable(folder)} and train the fold again"
+            )
+
+
+def _settings_texts(run, fold):
+    """{"solver: field": value} of a fold's prototxt files without what is its own."""
+    folder = run.fold_folder(fold)
+    found = {}
+    for name in ("solver", "net", "deploy"):
+        path = folder / f"{name}.prototxt"
+        try:
+            fields = prototxt.parse(path.read_text(encoding="utf-8"))
+        except (InputError, FileNotFoundError) as error:
+            raise InputError(f"{runs.portable(path)}: not readable ({error})") from None
+        for where, value in _flat(fields):
+            own = where in _SOLVER_PATHS if name == "solver" else where.endswith("data_param.source")
+            if not own:
+                found.setdefault(f"{name}.prototxt, {where}", []).append(value)
+    return found
+
+
+def _flat(fields, before=""):
+    """Yield (path, value) of all Fields, a layer by its name."""
+    for field in fields:
+        if isinstance(field.value, tuple):
+            name = next((f.value for f in field.value if f.name == "name"), "")
+            label = f"layer {name} " if field.name == "layer" else f"{field.name}."
+            yield from _flat(field.value, before + label)
+        else:
+            yield before + field.name, field.value
+
+
+def _data_settings(run, fold):
+    """{what: value} of a fold's data; raises InputError if they are not what run.json says."""
+    path = run.fold_folder(fold) / "fold.json"
+    try:
+        inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+        found = {f"fold.json, {name}": value for name, value in inputs.items() if name != "fold"}
+        told = {name: inputs[name] for name in ("fold", "index_sha256", "classes", "copies", "seed")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{runs.portable(path)}: not readable ({error}); "
+            f"copy it from {runs.portable(run.lmdb_folder(fold))}"
+        ) from None
+    settings = run.settings
+    wanted = {
+        "fold": fold, "index_sha256": settings.index_sha256, "classes": settings.classes,
+        "copies": settings.copies, "seed": settings.seed,
+    }  # fmt: skip
+    for name, value in wanted.items():
+        if told[name] != value:
+            raise InputError(
+                f"{runs.portable(path)}: its data are of {name} {told[name]}, but of {value} by "
+                f"run.json; train fold {fold} again in a run of its own"
+            )
+    return found
+
+
+def _compare(run, settings, fold):
+    """Raise InputError if the settings of `fold` differ from those of the first fold."""
+    first = next(iter(settings))
+    for where in dict.fromkeys((*settings[first], *settings[fold])):
+        values = [settings[k].get(where, "nothing") for k in (first, fold)]
+        if values[0] != values[1]:
+            told = [", ".join(map(str, v)) if isinstance(v, list) else v for v in values]
+            raise InputError(
+                f"{run.name}: its folds are of different settings: {where} is {told[0]} in fold "
+                f"{first} and {told[1]} in fold {fold}; train them again in runs of their own"
+            )
+
+
+def write_predictions(path, predictions):
+    """Write predictions.csv; `load` gives the same Predictions back."""
+    with replacing(path, newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        probabilities = [f"p_{name}" for name in predictions.class_names]
+        writer.writerow([*_IMAGE, "predicted", "fold", *probabilities])
+        for i, record in enumerate(predictions.records):
+            writer.writerow(
+                [record[name] for name in _IMAGE]
+                + [predictions.class_names[predictions.predicted[i]], predictions.folds[i]]
+                + list(map(str, predictions.probabilities[i].astype(np.float32)))
+            )
+
+
+def _read_predictions(path, class_names):
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = [f"p_{name}" for name in class_names]
+    return Predictions(
+        class_names,
+        [{name: row[name] for name in _IMAGE} for row in rows],
+        np.array([int(row["fold"]) for row in rows]),
+        np.array([class_names.index(row["label"]) for row in rows]),
+        np.array([[row[column] for column in columns] for row in rows], np.float32),
+    )
+
+
+def write_arrays(path, inputs, generated, features):
+    """Write outputs.npz; NumPy gives its members a constant time, so equal arrays make equal files."""
+    arrays = {"inputs": inputs, "features": features}
+    if generated is not None:
+        arrays["generated"] = generated
+    with replacing(path, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read_arrays(path, rows):
+    with np.load(path) as arrays:
+        found = {name: arrays.get(name) for name in ("inputs", "generated", "features")}
+    for name, array in found.items():
+        if array is not None and len(array) != rows:
+            raise ValueError(f"{name} of {len(array)} images, expected {rows}")
+    return found
