@@ -1,0 +1,347 @@
+"""What the nets of a run say about pictures that are nobody's test images: a person's own.
+
+In the output folder:
+
+=================== ============================================================================
+`predictions.csv`   a row for each picture: image, faces (how many were found), predicted, the
+                    probabilities, drawing
+`<picture>.png`     a drawing of each: the face that was taken, the reference that a GCNet makes of
+                    it, their difference, and the probabilities
+=================== ============================================================================
+"""
+
+import csv
+import dataclasses
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from data_prep import align, index
+from data_prep.atomic import replacing
+from data_prep.tree import IMAGE, Tree, readable
+from data_prep.workers import Workers, cpus
+from gcnet import evaluated, runs
+from gcnet.errors import InputError
+from gcnet.net_outputs import GCNETS, GENERATED, WHITE, central_crop, forward
+
+WITHOUT_REFERENCE = [net for net in runs.NETS if net != "mlcnn"]
+"""The nets that need nothing but the face itself."""
+
+PICTURES_PER_WORKER = 10
+"""Fewer are read and drawn sooner than another process has started."""
+
+_PICTURE = rf".*\.(?:{IMAGE}|webp)"
+
+_DPI = 150
+_SIDE, _GAP, _NAMES, _BARS = 2.4, 0.2, 1.1, 2.8
+"""Widths of a drawing's parts, in inches."""
+_BOTTOM, _HEIGHT = 0.8, 3.6
+_LONGEST = 80
+"""Characters of a picture's path below its drawing; of a longer one the end is shown."""
+_INK, _SOFT, _BAR = "#2a3644", "#71808f", "#c9d3de"
+_DIFFERENCE = 0.5
+"""The difference with the darkest colour; white against black is 1. The same in all drawings, so
+that they can be compared, and half of the range, because hardly a pixel differs by more."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the nets say about the face in one picture.
+
+    `file` is its path as text, `face` the align.Face, `probabilities` float C. `generated` is the
+    reference that a GCNet makes, float 64 x 64 in [0, 1], None of another net.
+    """
+
+    file: str
+    face: align.Face
+    probabilities: np.ndarray
+    generated: np.ndarray | None
+
+
+def predict_all(folder, paths, fold=None, out=None, engine=None):
+    """Predict pictures with the nets of the run folder `folder`, print and write what comes out.
+
+    `paths` are files and folders of pictures. Returns whether any of them has a face; a picture
+    without one is told in a line on standard error and the others go on. What is written where:
+    see the module; `out` None means `<run>/predictions`. The other arguments, and what is raised:
+    `nets_of`, `pictures` and `predict`, and InputError for an `out` that has other files.
+    """
+    run, folds = nets_of(folder, fold, engine)
+    out = Path(out or run.folder / "predictions")
+    files, left_out = pictures(paths)
+    _check_output(out, files)
+    with Workers(min(cpus(), 1 + len(files) // PICTURES_PER_WORKER)) as pool:
+        found, without = _faces(pool, files)
+        left_out += without
+        for file, problem in left_out:
+            print(f"left out: {file}: {problem}", file=sys.stderr)
+        if found:
+            predictions = predict(run, folds, found)
+            print(as_text(run, folds, predictions), flush=True)
+            write(out, run, folds, predictions, pool)
+    if found:
+        print(f"written to {runs.portable(out)}: predictions.csv and a drawing of each picture")
+    if left_out:
+        print(
+            f"left out: {len(left_out)} of {len(found) + len(left_out)} pictures", file=sys.stderr
+        )
+    return bool(found)
+
+
+def nets_of(folder, fold=None, engine=None):
+    """(Run, folds) whose nets are asked: all finished folds of a run folder, or one of them.
+
+    `engine` None means the one that trained the run. Raises InputError: no run folder, its net
+    needs a real reference, `fold` or all of them are not finished, or as evaluated.check_folds.
+    """
+    run = runs.load(folder)
+    if run.settings.net not in WITHOUT_REFERENCE:
+        raise InputError(
+            f"{run.name}: its net {run.settings.net} compares a face with a neutral picture of the "
+            f"same person; choose a run of {', '.join(WITHOUT_REFERENCE)}, which need none"
+        )
+    finished = evaluated.finished_folds(run)
+    if not finished:
+        raise InputError(f"{run.name}: no fold is finished; train with python/train_folds.py")
+    if fold is not None and fold not in finished:
+        raise InputError(
+            f"{run.name}: fold {fold} is not finished; choose from {', '.join(map(str, finished))}"
+        )
+    evaluated.check_folds(run)
+    if engine:
+        run = dataclasses.replace(run, settings=dataclasses.replace(run.settings, engine=engine))
+    return run, finished if fold is None else [fold]
+
+
+def pictures(paths):
+    """(files, [(file, problem)] of those that cannot be used) of files and folders.
+
+    Of a folder the pictures in it, in order of name, not those in folders inside it. Raises
+    InputError for a path that is not there and a folder without pictures.
+    """
+    files, skipped = [], []
+    for path in map(Path, paths):
+        if path.is_dir():
+            tree = Tree(path)
+            inside = [file for file, _ in tree.files(path, _PICTURE)]
+            if not inside and not tree.skipped:
+                raise InputError(
+                    f"{readable(path)}: no picture in this folder (jpg, png, bmp, tif, webp)"
+                )
+            files += inside
+            skipped += tree.skipped
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{readable(path)}: no such file or folder")
+    return files, skipped
+
+
+def _check_output(out, files):
+    """A drawing must not replace a picture, nor predictions.csv that of an evaluation."""
+    if out.resolve() in {file.parent.resolve() for file in files}:
+        raise InputError(f"{out}: holds the pictures themselves; choose another output folder")
+    if (out / "run.json").exists() or (out / "results.json").exists():
+        raise InputError(f"{out}: holds an evaluation; choose another output folder")
+
+
+def _faces(pool, files):
+    """({file: align.Face}, [(file, problem)] of those without)."""
+    faces, without = {}, []
+    read = pool.map(_face, files)
+    progress = tqdm(
+        read, desc="faces", total=len(files), unit="picture", leave=False, disable=None
+    )
+    for file, face in zip(files, progress, strict=True):
+        if isinstance(face, str):
+            without.append((readable(file), face))
+        else:
+            faces[file] = face
+    return faces, without
+
+
+def _face(file):
+    """The align.Face of a picture, or why it has none and what to do."""
+    status = align.status(file)
+    if isinstance(status, str):
+        return f"{status}; give a picture that can be read"
+    face = align.read_face(file)
+    if isinstance(face, str):
+        return f"{face}; give a JPEG or PNG that shows a whole face from the front"
+    return face
+
+
+def predict(run, folds, faces):
+    """A list of Predictions of `faces`, {file: align.Face}.
+
+    Probabilities are the mean over the nets of `folds`; the generated reference is that of the
+    first one's net, because a mean of several would show what no net has seen. Raises InputError as
+    gcnet.net_outputs.forward does.
+    """
+    images = central_crop(np.stack([face.pixels for face in faces.values()]))
+    blobs = ["probabilities", *([GENERATED] if run.settings.net in GCNETS else [])]
+    progress = tqdm(folds, desc="nets", unit="net", leave=False, disable=None)
+    made = [forward(run, fold, images, blobs if fold == folds[0] else blobs[:1]) for fold in progress]
+    probabilities = np.mean([blob["probabilities"] for blob in made], axis=0, dtype=np.float64)
+    generated = made[0].get(GENERATED)
+    return [
+        Prediction(
+            readable(file),
+            face,
+            probabilities[i],
+            None if generated is None else generated[i, 0].clip(0, 1),
+        )
+        for i, (file, face) in enumerate(faces.items())
+    ]
+
+
+def source(run, folds):
+    """Which nets the numbers are from, for people."""
+    nets = f"the net of fold {folds[0]}"
+    if len(folds) > 1:
+        nets = f"the mean of the nets of folds {', '.join(map(str, folds))}"
+        if run.settings.net in GCNETS:
+            nets += f" (reference: fold {folds[0]})"
+    return f"{runs.NETS[run.settings.net]}, {run.name}, {nets}"
+
+
+def as_text(run, folds, predictions):
+    """A table for people, a line for each picture, and a line for each with several faces."""
+    names = run.class_names
+    rows = [
+        [p.file, names[p.probabilities.argmax()], *(f"{100 * q:.1f} %" for q in p.probabilities)]
+        for p in predictions
+    ]
+    columns = list(zip(["picture", "predicted", *names], *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    lines = [source(run, folds), ""]
+    for row in zip(*columns, strict=True):
+        cells = [
+            cell.ljust(width) if number < 2 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    nose = 2 * index.POINTS.index("nose")
+    for p in predictions:
+        if p.face.found > 1:
+            x, y = p.face.landmarks[nose : nose + 2]
+            lines.append(
+                f"{p.file}: {p.face.found} faces; taken: the largest or most central one, with its "
+                f"nose at ({x:.0f}, {y:.0f})"
+            )
+    return "\n".join(lines)
+
+
+def write(out, run, folds, predictions, pool):
+    """Write the drawings of Predictions, with the Workers `pool`, and predictions.csv into `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    stems = (align.plain(Path(prediction.file).stem) for prediction in predictions)
+    names = [f"{name}.png" for name in align.distinct(stems)]
+    tasks = [
+        (out / name, prediction, run.class_names, source(run, folds))
+        for name, prediction in zip(names, predictions, strict=True)
+    ]
+    drawn = tqdm(
+        pool.map(_draw, tasks), desc="drawings", total=len(tasks), unit="picture", leave=False,
+        disable=None,
+    )  # fmt: skip
+    for _ in drawn:
+        pass
+    with replacing(out / "predictions.csv", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        probabilities = [f"p_{name}" for name in run.class_names]
+        writer.writerow(["image", "faces", "predicted", *probabilities, "drawing"])
+        for name, prediction in zip(names, predictions, strict=True):
+            predicted = run.class_names[prediction.probabilities.argmax()]
+            shares = [f"{p:.6f}" for p in prediction.probabilities]
+            writer.writerow(
+                [prediction.file, prediction.face.found, predicted, *shares, name]
+            )
+
+
+def _draw(task):
+    path, prediction, class_names, source = task
+    figure = drawing(prediction, class_names, source)
+    with warnings.catch_warnings(), replacing(path, "wb") as file:
+        # A file may have a name in letters that the font lacks.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+
+
+def drawing(prediction, class_names, source):
+    """A matplotlib Figure of a Prediction: face, reference, their difference, probabilities."""
+    face = central_crop(prediction.face.pixels) / WHITE
+    panels = {"input face": face}
+    if prediction.generated is not None:
+        panels["generated reference"] = prediction.generated
+        panels["difference"] = face - prediction.generated
+    width = len(panels) * (_SIDE + _GAP) + _NAMES + _BARS + _GAP
+    figure = Figure(figsize=(width, _HEIGHT))
+
+    def axes_at(left, bottom, wide, high):
+        """Axes in a place that is given in inches, so that all drawings are alike."""
+        return figure.add_axes((left / width, bottom / _HEIGHT, wide / width, high / _HEIGHT))
+
+    left = _GAP
+    for caption, image in panels.items():
+        axes = axes_at(left, _BOTTOM, _SIDE, _SIDE)
+        if caption == "difference":
+            shown = axes.imshow(image, cmap="RdBu_r", vmin=-_DIFFERENCE, vmax=_DIFFERENCE)
+            _scale(figure, shown, axes_at(left, _BOTTOM - 0.17, _SIDE, 0.08))
+        else:
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+        axes.set_title(caption, fontsize=12, color=_INK)
+        axes.set_axis_off()
+        left += _SIDE + _GAP
+    bars = axes_at(left + _NAMES, _BOTTOM, _BARS, _SIDE)
+    _draw_bars(bars, prediction.probabilities, class_names)
+    several = f" (one of {prediction.face.found} faces)" if prediction.face.found > 1 else ""
+    file = prediction.file
+    if len(file) > _LONGEST:
+        file = f"...{file[3 - _LONGEST :]}"
+    for line, text in enumerate((file + several, source)):
+        figure.text(
+            _GAP / width, (0.28 - 0.15 * line) / _HEIGHT, text, fontsize=8, color=_SOFT,
+            va="center", parse_math=False,
+        )  # fmt: skip
+    return figure
+
+
+def _scale(figure, shown, axes):
+    """What the colours of the difference mean, below it."""
+    bar = figure.colorbar(shown, cax=axes, orientation="horizontal")
+    bar.set_ticks(
+        [-_DIFFERENCE, 0, _DIFFERENCE],
+        labels=[f"darker, \N{MINUS SIGN}{_DIFFERENCE}", "0", f"+{_DIFFERENCE}, brighter"],
+    )
+    for label, side in zip(bar.ax.get_xticklabels(), ("left", "center", "right"), strict=True):
+        label.set_horizontalalignment(side)
+    bar.ax.tick_params(length=0, labelsize=9, labelcolor=_INK)
+    bar.outline.set_visible(False)
+
+
+def _draw_bars(axes, probabilities, class_names):
+    """Horizontal bars of probabilities, the first class at the top, the predicted one dark."""
+    best = probabilities.argmax()
+    places = range(len(class_names))
+    colours = [_INK if place == best else _BAR for place in places]
+    axes.barh(places, probabilities, color=colours, height=0.72)
+    axes.set_yticks(places, class_names, fontsize=12, color=_INK)
+    for place, name in zip(places, axes.get_yticklabels(), strict=True):
+        weight = "bold" if place == best else "normal"
+        name.set_weight(weight)
+        axes.text(
+            probabilities[place] + 0.02, place, f"{100 * probabilities[place]:.1f} %",
+            va="center_baseline", fontsize=11, color=_INK, weight=weight,
+        )  # fmt: skip
+    axes.tick_params(length=0)
+    axes.set_xticks([])
+    axes.set_xlim(0, 1.4)  # room for "100.0 %"
+    axes.invert_yaxis()
+    axes.spines[:].set_visible(False)
+    axes.set_title("probability", fontsize=12, color=_INK, loc="left")
