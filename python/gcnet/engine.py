@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 DEFAULT = "torch"
 
+_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+"""Environment variables for how many threads compute."""
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -40,8 +43,7 @@ class Engine:
         folder of `gcnet_layers`, which the nets' Python layers are imported from.
         """
         paths = [str(ROOT / "python"), os.environ.get("PYTHONPATH", "")]
-        names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS") if threads else ()
-        threads = dict.fromkeys(names, str(threads))
+        threads = dict.fromkeys(_THREADS if threads else (), str(threads))
         return {
             **threads,
             **os.environ,
@@ -49,16 +51,21 @@ class Engine:
             "GLOG_minloglevel": str(log_level),
         }
 
-    def run_module(self, module, *arguments):
+    def run_module(self, module, *arguments, threads=None):
         """Run `python -m <module>` of this package in the engine; returns its standard output.
 
-        Raises InputError with the module's own error line, or with Caffe's.
+        `threads` compute, whatever the environment says; None means as many as `environment` says.
+        Another number adds up in another order, so that the last bits differ. Raises InputError
+        with the module's own error line, or with Caffe's.
         """
         from gcnet.caffe_log import failure
 
+        environment = self.environment(log_level=2)
+        if threads:
+            environment |= dict.fromkeys(_THREADS, str(threads))
         done = subprocess.run(
             [*self.python, "-m", module, *map(str, arguments)],
-            env=self.environment(log_level=2),
+            env=environment,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,

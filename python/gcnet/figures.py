@@ -1,4 +1,4 @@
-"""Pictures of a run, as PNG files that come out the same, byte by byte, from the same results."""
+"""Pictures of a run, which come out the same, byte by byte, from the same results."""
 
 import io
 
@@ -20,7 +20,59 @@ TERMS = {
 }
 """Captions of the nets' outputs."""
 
+CLASS_COLOURS = {
+    "anger": "#D55E00",
+    "contempt": "#F0E442",
+    "disgust": "#009E73",
+    "fear": "#882255",
+    "happiness": "#E69F00",
+    "sadness": "#0072B2",
+    "surprise": "#56B4E9",
+    "neutral": "#000000",
+}
+"""The same in all pictures: the colours of Okabe and Ito, made for colour-blind eyes too. Wine takes
+the place of their reddish purple, which deuteranopes see close to the green."""
+
+CLASS_MARKERS = dict(zip(CLASS_COLOURS, "oPsD^vX*", strict=True))
+
+PAPER_WIDTH = 7.16
+"""Inches: both columns of an IEEE page."""
+
+PAPER_STYLE = {
+    "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 8,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.linewidth": 0.5, "pdf.fonttype": 42,
+}  # fmt: skip
+"""For figures of a paper; fonts are embedded as TrueType, which publishers ask for."""
+
 _DPI = 150
+_PAPER_DPI = 300
+
+
+def png(figure, about):
+    """PNG bytes of a figure for a paper, with the text `about` in them."""
+    return _file(figure, "png", {"Software": None, "Description": about})
+
+
+def save(figure, stem, about):
+    """Write a figure as <stem>.png and <stem>.pdf, with the text `about` in both; returns them."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    dateless = {"Creator": None, "Producer": None, "CreationDate": None}
+    written = []
+    for path, content in (
+        (stem.with_suffix(".png"), png(figure, about)),
+        (stem.with_suffix(".pdf"), _file(figure, "pdf", {**dateless, "Subject": about})),
+    ):
+        with replacing(path, "wb") as file:
+            file.write(content)
+        written.append(path)
+    return written
+
+
+def _file(figure, kind, metadata):
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(PAPER_STYLE):
+        figure.savefig(buffer, format=kind, dpi=_PAPER_DPI, metadata=metadata)
+    return buffer.getvalue()
 
 
 def _save(figure, path):
@@ -58,30 +110,32 @@ def confusion(counts, names, path):
     _save(figure, path)
 
 
-def rows(faces, path):
+def rows(faces):
     """Figure 4's layout: one column for each test face, one row for each of `faces["rows"]`.
 
-    `faces` as gcnet.evaluation makes it; pixels in [0, 1].
+    `faces` as gcnet.paper_figures makes it; pixels in [0, 1]. Returns a Figure.
     """
     captions, columns = list(faces["rows"]), faces["columns"]
-    size = 1.0
-    figure = Figure(
-        figsize=(1.5 + size * len(columns), 0.45 + size * len(captions)), layout="constrained"
-    )
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
-    grid = figure.subplots(len(captions), len(columns), squeeze=False)
-    for axes_row, caption in zip(grid, captions, strict=True):
-        for axes, image in zip(axes_row, faces["rows"][caption], strict=True):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=1)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.spines[:].set_visible(False)
-        axes_row[0].set_ylabel(
-            caption.replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=9
+    beside = 0.85
+    size = (PAPER_WIDTH - beside) / max(8, len(columns))
+    with matplotlib.rc_context(PAPER_STYLE):
+        figure = Figure(
+            figsize=(beside + size * len(columns), 0.2 + (size - 0.02) * len(captions)), layout="constrained"
         )
-    for axes, column in zip(grid[0], columns, strict=True):
-        axes.set_title(column["label"], fontsize=9)
-    _save(figure, path)
+        figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
+        grid = figure.subplots(len(captions), len(columns), squeeze=False)
+        for axes_row, caption in zip(grid, captions, strict=True):
+            for axes, image in zip(axes_row, faces["rows"][caption], strict=True):
+                axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.spines[:].set_visible(False)
+            axes_row[0].set_ylabel(
+                caption.replace(" ", "\n", 1), rotation=0, ha="right", va="center"
+            )
+        for axes, column in zip(grid[0], columns, strict=True):
+            axes.set_title(column["label"], pad=2)
+    return figure
 
 
 def curves(logs, dark=False):

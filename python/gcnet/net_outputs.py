@@ -27,10 +27,10 @@ def central_crop(images):
     return images[..., offset : offset + NET_SIZE, offset : offset + NET_SIZE]
 
 
-def forward(run, fold, images, blobs, references=None):
+def forward(run, fold, images, blobs, references=None, threads=None):
     """{blob: float32 N x ...} that a fold's net makes of `images`, uint8 N x 64 x 64.
 
-    The metric-learning CNN needs their `references`, too. Raises InputError if the run's engine is
+    The metric-learning CNN needs their `references`, too. `threads` as of Engine.run_module. Raises InputError if the run's engine is
     not installed, the caffemodel is truncated or of another net.
     """
     folder = run.fold_folder(fold)
@@ -47,6 +47,7 @@ def forward(run, fold, images, blobs, references=None):
             "--stages", ",".join(run.stages(fold)),
             "--weights", runs.portable(run.final_caffemodel(fold)),
             "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
+            threads=threads,
         )  # fmt: skip
         with np.load(made) as outputs:
             return dict(outputs)

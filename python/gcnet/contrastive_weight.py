@@ -1,0 +1,147 @@
+"""Figure 11 of the paper: accuracy against the weight of the contrastive loss.
+
+Each weight is a run of its own, with the settings of the run that it belongs to and nothing else
+changed, trained and tested on the paper's "1st and 2nd folds". In the run's figures/fig11/:
+
+=================  ===============================================================================
+`<weight>/`        the run folder of a weight
+`prototxt/<w>/`    the net with that weight, its solver and its deploy net
+=================  ===============================================================================
+"""
+
+import math
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from gcnet import evaluation, figures, paper_figures, prototxt, runs, training, variants
+from gcnet.engine import ROOT
+from gcnet.errors import InputError
+from gcnet.evaluated import by_sequence
+
+NETS = ("s1r0", "s1r1")
+LOSS = "loss_contrastive"
+FOLDS = (0, 1)
+WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Choice: the paper's own steps cannot be read from its figure. Half a decade each, on both sides of
+the weight 1 that the paper trains with, and none."""
+
+
+def parse(text):
+    """"0,0.1,1" as weights, ascending and each once. Raises InputError."""
+    try:
+        weights = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        weights = [math.nan]
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        raise InputError(f"--loss-weights {text}: give numbers of 0 or more as 0,0.1,1")
+    return weights
+
+
+def figure11(run, weights, jobs, command):
+    """Figure 11 of a Run, as (Figure, caption), after training and testing what is missing.
+
+    `jobs` as of training.train, `command` what the new runs say they were made by. Raises
+    InputError: the run has no contrastive loss, its files have changed, or as training.train.
+    """
+    measured = {
+        weight: evaluation.up_to_date(_trained(run, weight, jobs, command)) for weight in weights
+    }
+    curves = {count: _accuracies(measured, count) for count in ("by frame", "by sequence")}
+    lines = [
+        f"weight {weight:g}: "
+        + ", ".join(
+            f"{count} {curves[count][i].mean():.2f} % (folds 0, 1: {_both(curves[count][i])})"
+            for count in curves
+        )
+        + f", {one.name}"
+        for i, (weight, one) in enumerate(measured.items())
+    ]
+    caption = (
+        f"Figure 11: accuracy of {runs.NETS[run.settings.net]} against the weight of the "
+        f"contrastive loss; mean of the folds 0 and 1, which are drawn thinly, on "
+        f"{run.settings.index}. Measured:\n" + "\n".join(lines)
+    )
+    return _draw(weights, curves, 100 / len(run.class_names)), caption
+
+
+def _both(accuracies):
+    return " and ".join(f"{accuracy:.2f}" for accuracy in accuracies)
+
+
+def _trained(run, weight, jobs, command):
+    """The Run with a weight, trained: `run` itself where it is its own weight."""
+    settings = run.settings
+    if settings.net not in NETS:
+        raise InputError(
+            f"{run.name}: is a run of {settings.net}; give one of {' or '.join(NETS)}, the GCNets "
+            "with a contrastive loss"
+        )
+    same = {
+        "net": settings.net, "classes": settings.classes, "max_iter": settings.max_iter,
+        "batch": settings.batch, "index": ROOT / settings.index, "copies": settings.copies,
+        "seed": settings.seed, "engine": settings.engine,
+        "weights": [ROOT / path for path in settings.weights],
+    }  # fmt: skip
+    sources = ROOT / settings.prototxt
+    if runs.settings(**same, folder=sources) != settings:
+        raise InputError(
+            f"{run.name}: its index, weights or prototxt files have changed since it was started; "
+            "restore them, or train it anew"
+        )
+    own = float(prototxt.value(_net(settings), "loss_weight", LOSS))
+    if weight == own and all(map(run.is_finished, FOLDS)):
+        return run
+    folder = paper_figures.stem(run, "fig11")
+    changed = folder / "prototxt" / f"{weight:g}"
+
+    def change(net, solver):
+        return prototxt.set_value(net, "loss_weight", f"{weight:g}", LOSS), solver
+
+    variants.write(changed, sources, settings.net, change)
+    return training.train(
+        folder / f"{weight:g}", **same, folds=FOLDS, prototxt=changed, command=command, jobs=jobs
+    )
+
+
+def _net(settings):
+    return runs.source_texts(settings.net, ROOT / settings.prototxt)["net"]
+
+
+def _accuracies(measured, count):
+    """Percent, weights x folds."""
+    rows = []
+    for one in measured.values():
+        samples = one.predictions if count == "by frame" else by_sequence(one.predictions)
+        rows.append([100 * samples.correct[samples.folds == fold].mean() for fold in FOLDS])
+    return np.array(rows)
+
+
+def _draw(weights, curves, chance):
+    """`curves` is {count: percent, weights x folds}; `chance` in percent."""
+    colours = dict(zip(curves, ("#0072B2", "#D55E00"), strict=True))
+    with matplotlib.rc_context(figures.PAPER_STYLE):
+        figure = Figure(figsize=(figures.PAPER_WIDTH / 2, 2.6), layout="constrained")
+        axes = figure.subplots()
+        for (count, accuracies), marker in zip(curves.items(), "os", strict=True):
+            for fold, dashes in zip(FOLDS, ((4, 2), (1, 1.5)), strict=True):
+                axes.plot(
+                    weights, accuracies[:, fold], color=colours[count], linewidth=0.7, alpha=0.7,
+                    dashes=dashes, label=f"{count}, fold {fold}",
+                )  # fmt: skip
+            axes.plot(
+                weights, accuracies.mean(axis=1), color=colours[count], linewidth=1.6,
+                marker=marker, markersize=4, label=f"{count}, mean",
+            )  # fmt: skip
+        axes.axhline(chance, color="0.4", linewidth=0.8, dashes=(5, 3), label="chance")
+        positive = [weight for weight in weights if weight]
+        if positive:
+            axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
+        axes.set_xticks(weights, [f"{weight:g}" for weight in weights])
+        axes.minorticks_off()
+        axes.set(xlabel="weight of the contrastive loss", ylabel="accuracy (%)")
+        axes.grid(alpha=0.25, linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    return figure

@@ -1,0 +1,91 @@
+"""The frames of whole sequences, from neutral to apex, and how expressive each of them is.
+
+The index tells it: a sequence shows the expression that its apex frames are labelled with, starts
+from its neutral frame, and the frames without label are those in between.
+"""
+
+from dataclasses import dataclass
+
+from data_prep import faces
+from data_prep.index import Row
+from gcnet.errors import InputError
+from gcnet.protocol import NEUTRAL, ascending, folds
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a sequence: its row, the sequence's expression, and from 0 (neutral) to 1 (apex)."""
+
+    row: Row
+    expression: str
+    expressiveness: float
+
+
+def of_fold(table, fold, class_names):
+    """Every Frame of the sequences of a fold's test subjects: by subject, sequence and time.
+
+    `table` is a data_prep.index.Index. Sequences without a neutral frame before their apex, without
+    frame numbers, or of an expression that is none of `class_names` are left out. Raises InputError
+    if no sequence has a frame in between.
+    """
+    sequences = {}
+    test = folds(row.subject for row in table.rows)[fold]
+    for row in table.rows:
+        if row.subject in test:
+            sequences.setdefault((row.subject, row.sequence), []).append(row)
+    order = {subject: number for number, subject in enumerate(ascending(test))}
+    found = []
+    for key in sorted(sequences, key=lambda key: (order[key[0]], key[1])):
+        found += _frames(sequences[key], class_names)
+    if all(frame.row.label for frame in found):
+        raise InputError(
+            f"{table.path}: the sequences of fold {fold}'s test subjects have no frames between "
+            "neutral and apex; list them all (MMI: python -m data_prep index mmi ... --every 1), "
+            "align them and train on that index"
+        )
+    return found
+
+
+def _frames(rows, class_names):
+    """The Frames of one sequence, or none."""
+    expressions = {row.label for row in rows} - {"", NEUTRAL}
+    if len(expressions) != 1 or not expressions <= set(class_names):
+        return []
+    if not all(row.frame for row in rows):
+        return []
+    (expression,) = expressions
+    apex = [int(row.frame) for row in rows if row.label == expression]
+    neutral = [int(row.frame) for row in rows if row.label == NEUTRAL]
+    if not neutral or min(neutral) > min(apex):
+        return []
+    return [
+        Frame(row, expression, expressiveness(int(row.frame), min(neutral), apex))
+        for row in sorted(rows, key=lambda row: int(row.frame))
+    ]
+
+
+def expressiveness(frame, neutral, apex):
+    """From 0 to 1: where a frame is between the neutral frame and the first of the `apex` frames.
+
+    After the last apex frame it falls as it rose before the first one (MMI's videos return to
+    neutral). How much a face moves from frame to frame is in no index, so time stands for it.
+    """
+    first, last = min(apex), max(apex)
+    away = max(first - frame, frame - last, 0)
+    return max(0.0, 1 - away / (first - neutral))
+
+
+def read_faces(table, frames):
+    """The pixels of Frames, a list of uint8 66 x 66.
+
+    Raises InputError naming the row whose face is gone or no such image.
+    """
+    pixels = faces.decode_faces([table.file(frame.row.image) for frame in frames])
+    for frame, face in zip(frames, pixels, strict=True):
+        if face is None:
+            raise table.error(
+                frame.row,
+                f"{table.file(frame.row.image)} is gone or no gray 66x66 face; make it again with "
+                "python -m data_prep align",
+            )
+    return pixels
