@@ -3,10 +3,16 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 SHELL := /bin/sh
 
-.PHONY: help setup caffe demo data test fuzz bench
+TABLES := table2 table3 table4 table5 table6
+
+.PHONY: help setup caffe demo data weights $(TABLES) test fuzz bench
 help:
 	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
 	@echo "make data    DATABASE=ckplus ROOT=/path/to/CK+: index, align, the LMDBs of all folds"
+	@echo "make table2  the paper's Table II from data/ckplus and data/casia_webface; table3 ... table6"
+	@echo "             QUICK=1: everything in minutes on small synthetic databases;"
+	@echo "             SYNTHETIC=1: what docs/results.md reports, in hours"
+	@echo "make weights pre-training on a synthetic CASIA-WebFace: weights/synthetic"
 	@echo "make test    all tests, against BVLC Caffe itself"
 	@echo "make fuzz    the random tests with new seeds, until one fails or Ctrl-C"
 	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
@@ -38,6 +44,13 @@ data: setup
 	@test -n "$(DATABASE)" -a -n "$(ROOT)" || { \
 	  echo "error: say which database and where: make data DATABASE=ckplus ROOT=/path/to/CK+" >&2; exit 1; }
 	@$(PYTHON) -m data_prep prepare $(DATABASE) "$(ROOT)" -o data/$(DATABASE) $(OPTIONS)
+
+SCALE := $(if $(QUICK),--quick,$(if $(SYNTHETIC),--synthetic))
+$(TABLES): setup
+	@$(PYTHON) python/reproduce.py $@ $(SCALE)
+
+weights: setup
+	@$(PYTHON) python/reproduce.py weights --synthetic
 
 test: setup caffe
 	$(PYTHON) -m pytest

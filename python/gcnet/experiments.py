@@ -1,0 +1,245 @@
+"""The paper's Tables II to VI as experiments: each a list of commands, then tables and a report.
+
+A scale (SCALES) says on which data, how long and where to. The paper's own takes the real databases
+from data/, as `make data` leaves them, and the solvers' iterations. The two synthetic ones make
+their databases.
+
+The commands are those that a person would type, and are printed. Each leaves what is done as it is
+and goes on where it was stopped, so that the whole does.
+"""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.atomic import replacing
+from gcnet import evaluated, evaluation, paper_figures, report, runs, tables
+from gcnet.engine import ROOT
+from gcnet.errors import InputError
+
+ENCODER1, ENCODER2 = "encoder1.caffemodel", "encoder2.caffemodel"
+
+#: The weights that each net starts from: the CNNs have no generator.
+START = {
+    net: (ENCODER2,) if net in ("cnn", "mlcnn") else (ENCODER1, ENCODER2) for net in runs.NETS
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table of the paper.
+
+    `training`: the sets of databases that nets are trained on, one table row or several for each;
+    `tests`: the databases that all nets are tested on, none if each is tested on its own folds.
+    """
+
+    title: str
+    training: tuple
+    classes: str
+    nets: tuple
+    tests: tuple = ()
+
+
+#: Choice: the nets of Table VI are those of fold 0, trained on nine tenths of the subjects; the last
+#: tenth shows in their own reports how they do at home. The paper does not say whether its nets for
+#: other databases saw all subjects.
+CROSS_DATABASE_FOLDS = "0"
+
+EXPERIMENTS = {
+    "table2": Experiment("Table II: CK+, 7 expressions", (("ckplus",),), "7", tuple(runs.NETS)),
+    "table3": Experiment("Table III: CK+, 8 expressions", (("ckplus",),), "8", tuple(runs.NETS)),
+    "table4": Experiment("Table IV: MMI", (("mmi",),), "6", tuple(runs.NETS)),
+    "table5": Experiment("Table V: Oulu-CASIA", (("oulu_casia",),), "6", tuple(runs.NETS)),
+    "table6": Experiment(
+        "Table VI: other databases",
+        (("ckplus",), ("ckplus", "oulu_casia"), ("ckplus", "mmi", "oulu_casia")),
+        "6+neutral",
+        ("s1r1",),
+        ("fer2013", "sfew", "raf_db"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """On which data, how long and where to; `about` tells people.
+
+    `training` and `pretraining` are options of train_folds.py and pretrain.py. `synthesize`:
+    {database: options of `data_prep synthesize`}; None means that the real databases are to be
+    there.
+    """
+
+    about: str
+    data: Path
+    runs: Path
+    weights: Path
+    folds: str
+    training: tuple
+    pretraining: dict
+    synthesize: dict | None
+
+
+SCALES = {
+    "paper": Scale(
+        "the real databases, and the paper's iterations",
+        ROOT / "data", runs.RUNS, ROOT / "weights", "0-9", (),
+        {"identity": (), "autoencoder": ()}, None,
+    ),
+    "synthetic": Scale(
+        "synthetic databases of the real ones' sizes, short trainings (docs/results.md)",
+        ROOT / "data" / "synthetic", runs.RUNS / "synthetic", ROOT / "weights" / "synthetic", "0-9",
+        ("--max-iter", "400", "--batch", "8"),
+        {
+            "identity": ("--max-iter", "600", "--batch", "32"),
+            "autoencoder": ("--max-iter", "300", "--batch", "32"),
+        },
+        {
+            "casia_webface": ("--identities", "300", "--images", "6000"),
+            "ckplus": ("--full", "--landmarks"),
+            "mmi": ("--full",),
+            "oulu_casia": ("--full",),
+            "raf_db": (), "fer2013": (), "sfew": (),
+        },
+    ),
+    "quick": Scale(
+        "small synthetic databases, two folds, few iterations: shows the way, and no result",
+        ROOT / "data" / "quick", runs.RUNS / "quick", ROOT / "weights" / "quick", "0,1",
+        ("--max-iter", "60", "--batch", "8"),
+        {
+            "identity": ("--max-iter", "40", "--batch", "16"),
+            "autoencoder": ("--max-iter", "40", "--batch", "16"),
+        },
+        {
+            "casia_webface": ("--studio", "--identities", "20", "--images", "200"),
+            "ckplus": ("--studio", "--landmarks", "--subjects", "20", "--sequences", "7", "--frames", "5"),
+            "mmi": ("--studio", "--subjects", "12", "--sequences", "6", "--frames", "9"),
+            "oulu_casia": ("--studio", "--subjects", "12", "--frames", "5"),
+            "raf_db": ("--studio",), "fer2013": ("--studio",), "sfew": ("--studio",),
+        },
+    ),
+}  # fmt: skip
+
+
+def run(name, scale_name, nets=None):
+    """Do the experiment EXPERIMENTS[name] at SCALES[scale_name]; returns the folder of its results.
+
+    `nets`: only these of its nets. Raises InputError: a database that is not there, or a command
+    that fails, after its own message.
+    """
+    experiment, scale = EXPERIMENTS[name], SCALES[scale_name]
+    nets = nets or experiment.nets
+    prepare(scale, sorted({db for dbs in experiment.training for db in dbs} | {*experiment.tests}))
+    make_weights(scale)
+    folders = []
+    for databases in experiment.training:
+        index = _merged(scale, databases)
+        for net in nets:
+            folder = scale.runs / name / _run_name(experiment, databases, net)
+            _do(
+                "python/train_folds.py", "--index", _text(index), "--net", net,
+                "--classes", experiment.classes,
+                "--folds", CROSS_DATABASE_FOLDS if experiment.tests else scale.folds,
+                *scale.training, "--run", _text(folder),
+                "--weights", ",".join(_text(scale.weights / file) for file in START[net]),
+            )  # fmt: skip
+            folders.append(folder)
+    return write_results(name, experiment, scale, [runs.load(folder) for folder in folders])
+
+
+def _run_name(experiment, databases, net):
+    return net if len(experiment.training) == 1 else f"{net}-{'+'.join(databases)}"
+
+
+def prepare(scale, databases):
+    """Make the aligned faces of `databases` where they are not there yet.
+
+    Raises InputError naming all that are missing, if they cannot be synthesized.
+    """
+    missing = [name for name in databases if not _index(scale, name).is_file()]
+    if missing and scale.synthesize is None:
+        commands = " and ".join(f"make data DATABASE={name} ROOT=/path" for name in missing)
+        raise InputError(
+            f"{runs.portable(scale.data)}: has no faces of {', '.join(missing)}; run {commands}, "
+            "or take SYNTHETIC=1"
+        )
+    for name in missing:
+        folder = scale.data / name
+        tree = folder / "database"
+        if not tree.exists():
+            _do("-m", "data_prep", "synthesize", name, _text(tree), *scale.synthesize[name])
+        _do("-m", "data_prep", "index", name, _text(tree), "-o", _text(folder))
+        _do("-m", "data_prep", "align", _text(folder / "index.csv"), "-o", _text(folder / "faces"))
+
+
+def make_weights(scale):
+    """Pre-train both encoders where their weights are not there yet."""
+    prepare(scale, ["casia_webface"])
+    for part, options in scale.pretraining.items():
+        _do(
+            "python/pretrain.py", part, "--index", _text(_index(scale, "casia_webface")),
+            *options, "-o", _text(scale.weights),
+        )  # fmt: skip
+
+
+def _index(scale, database):
+    return scale.data / database / "faces" / "index.csv"
+
+
+def _merged(scale, databases):
+    """The index of one database, or of several put together."""
+    if len(databases) == 1:
+        return _index(scale, databases[0])
+    index = _index(scale, "+".join(databases))
+    parts = [_text(_index(scale, name)) for name in databases]
+    _do("-m", "data_prep", "merge", *parts, "-o", _text(index.parent))
+    return index
+
+
+def write_results(name, experiment, scale, trained):
+    """Evaluate Runs, draw the figures, write tables and report; returns the experiment's folder."""
+    folder = scale.runs / name
+    found = []
+    for one in trained:
+        for test in experiment.tests or (None,):
+            found.append(evaluation.up_to_date(one, None if test is None else _index(scale, test)))
+    made = tables.of(found)
+    for suffix, text in (
+        ("txt", tables.as_text(made)), ("md", tables.as_markdown(made)),
+        ("tex", tables.as_latex(made)), ("json", tables.as_json(made)),
+    ):  # fmt: skip
+        with replacing(folder / f"table.{suffix}", encoding="utf-8") as file:
+            file.write(text)
+    print(tables.as_text(made))
+    if not experiment.tests:
+        report.write(folder / "report.html", experiment.title, found, _pictures(folder, found))
+    print(f"written to {runs.portable(folder)}: table.txt, .md, .tex, .json, report.html, figures/")
+    return folder
+
+
+def _do(*arguments):
+    """Print and run a Python command in the repository; Ctrl-C and SIGTERM let it end in its way."""
+    print(f"$ python {shlex.join(arguments)}", flush=True)
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, start_new_session=True)
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        os.kill(process.pid, signal.SIGINT)
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status:
+        raise InputError(f"the experiment stops here: python {shlex.join(arguments)} failed")
+
+
+def _text(path):
+    return runs.portable(path)

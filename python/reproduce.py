@@ -1,0 +1,45 @@
+"""Redo one of the paper's tables: what is missing of data, weights and runs, then tables, figures
+and a report."""
+
+import argparse
+import sys
+
+from gcnet import experiments
+from gcnet.errors import one_line_errors
+
+EXAMPLE = """example:
+  python python/reproduce.py table2               from data/ckplus and data/casia_webface (make data)
+  python python/reproduce.py table2 --quick       everything in minutes, on small synthetic databases
+  python python/reproduce.py table4 --synthetic --nets cnn,s1r1
+  python python/reproduce.py weights --synthetic  pre-training alone
+It prints each command that it runs. The same command again goes on where it was stopped. Results
+are in runs/TABLE, runs/synthetic/TABLE or runs/quick/TABLE.
+"""
+
+
+@one_line_errors
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=[*experiments.EXPERIMENTS, "weights"])
+    scale = parser.add_mutually_exclusive_group()
+    for name in ("synthetic", "quick"):
+        scale.add_argument(
+            f"--{name}", dest="scale", action="store_const", const=name, default="paper",
+            help=experiments.SCALES[name].about,
+        )  # fmt: skip
+    parser.add_argument("--nets", default="", help="only these of the table's nets: cnn,s1r1")
+    chosen = parser.parse_args()
+    if chosen.what == "weights":
+        experiments.make_weights(experiments.SCALES[chosen.scale])
+        return
+    nets = [net for net in chosen.nets.split(",") if net]
+    for net in nets:
+        if net not in experiments.EXPERIMENTS[chosen.what].nets:
+            parser.error(f"--nets: {chosen.what} has no {net}")
+    experiments.run(chosen.what, chosen.scale, nets)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

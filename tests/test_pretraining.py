@@ -1,0 +1,148 @@
+"""Pre-training of the encoders, and folds that start from them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+
+from gcnet import engine, pretraining, runs
+from gcnet.errors import InputError
+from torchcaffe.schema.caffe_pb2 import NetParameter
+
+BLOBS = 18  # of an encoder: 3 times a convolution's weights, 3 of BatchNorm, 2 of Scale
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    return tiny.write_database(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    return tiny.write_prototxt(
+        tmp_path_factory.mktemp("nets") / "prototxt",
+        "pretrain_autoencoder", "pretrain_identity", "gcnet", "cnn",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def surroundings(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("surroundings")
+        patch.setattr(runs, "LMDBS", folder / "lmdbs")
+        patch.setattr(pretraining, "FOLDER", folder / "pretrain")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+def blobs(path):
+    """{layer: [values of each blob]} of a .caffemodel."""
+    net = NetParameter.FromString(path.read_bytes())
+    return {layer.name: [list(blob.data) for blob in layer.blobs] for layer in net.layer}
+
+
+def pretrain(part, index, output, nets, **changes):
+    settings = {
+        "max_iter": 3, "batch": None, "engine": None, "copies": 0, "seed": 1, "command": "typed",
+    }  # fmt: skip
+    return pretraining.pretrain(part, index, output, folder=nets, **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def weights(index, nets, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    return [pretrain(part, index, folder, nets) for part in pretraining.PARTS]
+
+
+def test_weights_are_the_encoder_of_the_trained_net_and_say_where_they_come_from(weights):
+    for path, part, encoder, loss in zip(
+        weights, ("autoencoder", "identity"), ("encoder1", "encoder2"),
+        ("loss_reconstruction", "loss_identification"), strict=True,
+    ):  # fmt: skip
+        assert path.name == f"{encoder}.caffemodel"
+        description = json.loads(path.with_suffix(".json").read_text())
+        assert description["sha256"] == runs.sha256(path)
+        assert description["data"] == {
+            "train": 77, "test": 11, "identities": 11, "left_out": 0
+        }  # fmt: skip
+        assert description["command"] == "typed" and description["settings"]["seed"] == 1
+        assert description["settings"]["part"] == part
+        assert description["result"]["train"][loss] > 0 and description["result"]["test"][loss] > 0
+        trained = runs.TrainedFolder(engine.ROOT / description["run"], 3).final_caffemodel
+        kept, whole = blobs(path), blobs(trained)
+        assert set(kept) == {name for name in whole if name.startswith(f"{encoder}/") and whole[name]}
+        assert all(kept[name] == whole[name] for name in kept)
+        assert sum(map(len, kept.values())) == BLOBS
+
+
+def test_folds_start_from_both_and_say_how_many_blobs_they_took(
+    weights, index, nets, tmp_path, capsys
+):
+    run = tiny.train(tmp_path / "run", index, "s1r1", nets, weights=weights, max_iter=1)
+    said = capsys.readouterr().out
+    for path in weights:
+        assert f"fold 0: {BLOBS} blobs taken from {path}" in said
+    assert run.is_finished(0) and len(run.settings.weights) == 2
+    with pytest.raises(InputError, match="encoder1.caffemodel: has no layer of this net"):
+        tiny.train(tmp_path / "cnn", index, "cnn", nets, weights=weights)
+
+
+def test_a_second_call_leaves_them_and_other_settings_are_refused(weights, index, nets, capsys):
+    folder = weights[1].parent
+    before = weights[1].with_suffix(".json").read_bytes()
+    assert pretrain("identity", index, folder, nets) == weights[1]
+    assert "made before" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"other settings \(max_iter 3, now 4\)"):
+        pretrain("identity", index, folder, nets, max_iter=4)
+    assert weights[1].with_suffix(".json").read_bytes() == before
+
+
+def test_weights_that_are_not_those_of_the_description_are_told(weights, index, nets, tmp_path):
+    for path in weights[0], weights[0].with_suffix(".json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with open(tmp_path / weights[0].name, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match="encoder1.json: is of another file"):
+        pretrain("autoencoder", index, tmp_path, nets)
+
+
+def test_a_killed_pre_training_goes_on(index, nets, tmp_path):
+    command = [
+        sys.executable, engine.ROOT / "python" / "pretrain.py", "identity", "--index", index,
+        "-o", tmp_path / "weights", "--prototxt", nets, "--max-iter", "40",
+    ]  # fmt: skip
+    code = (
+        "import runpy, sys; from pathlib import Path; from gcnet import pretraining, runs;"
+        "pretraining.FOLDER = Path(sys.argv.pop(1)); runs.LMDBS = Path(sys.argv.pop(1));"
+        "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command[1:1] = ["-c", code, tmp_path / "pretrain", tmp_path / "lmdbs"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    while not list(tmp_path.glob("pretrain/*/snapshot_iter_*.solverstate")):
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    # Caffe is in a session of its own and holds the folder's lock until it has ended, too.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "weights").exists()
+    subprocess.run(["pkill", "-KILL", "-f", str(tmp_path / "pretrain")], check=False)
+    time.sleep(0.5)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "identity: resumes at iteration" in done.stdout
+    assert (tmp_path / "weights" / "encoder2.caffemodel").is_file()
+
+
+def test_people_with_one_image_each_are_told(index, nets, tmp_path):
+    lines = index.read_text().splitlines()
+    neutral = [line for line in lines[1:] if ",neutral," in line]
+    alone = index.parent / "alone.csv"
+    alone.write_text("\n".join([lines[0], *neutral]) + "\n")
+    with pytest.raises(InputError, match="none of its 11 subjects has 2 images"):
+        pretrain("identity", alone, tmp_path, nets)
+    assert not list(tmp_path.iterdir())
