@@ -53,6 +53,18 @@ class CaffeLog:
         return self.loss is not None and not math.isfinite(self.loss)
 
 
+def of_run(run):
+    """{fold: CaffeLog} of the folds of a Run that have been started."""
+    return {fold: _of_file(run.fold_folder(fold) / "caffe.log") for fold in run.folds()}
+
+
+def _of_file(path):
+    if not path.is_file():
+        return CaffeLog()
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        return CaffeLog(lines)
+
+
 def failure(text):
     """The line of a log or of standard error that says best why Caffe ended; "" for an empty one.
 
