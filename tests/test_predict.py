@@ -206,7 +206,7 @@ def test_drawings_show_the_face_that_was_taken(run, astronaut, command, tmp_path
         assert np.corrcoef(shown(drawing, 0).ravel(), expected.ravel())[0, 1] > 0.99
         reference = shown(drawing, 1)
         assert np.corrcoef(reference.ravel(), expected[:, ::-1].ravel())[0, 1] > 0.99
-        # Where the difference is largest it is red or blue; the bars are one dark bar.
+        # Red where the face is brighter than the reference; beside it a single dark bar.
         difference = pixels.astype(int) - pixels[:, ::-1]
         v, u = np.unravel_index(difference.argmax(), difference.shape)
         scale = SIDE / 64
