@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import tiny
 
+from data_prep import lmdb_folder
 from gcnet import engine, evaluated, evaluation, paper, prototxt, runs
 from gcnet.errors import InputError
 
@@ -160,7 +162,7 @@ def test_photographs_are_tested_by_every_finished_fold(trained, tmp_path):
 @pytest.fixture
 def copied(trained, tmp_path):
     run, _ = trained
-    shutil.copytree(run.folder, tmp_path / "copy")
+    shutil.copytree(run.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("on-*"))
     return runs.load(tmp_path / "copy")
 
 
@@ -177,18 +179,6 @@ def test_the_command_tells_a_truncated_caffemodel_in_one_line(copied):
     assert done.stderr.startswith(f"error: {runs.portable(model)}: {told}")
     assert done.stderr.count("\n") == 1
     assert (copied.folder / "results.json").read_bytes() == before
-
-
-def test_what_fails_before_the_report_leaves_the_old_results(copied, monkeypatch):
-    before = (copied.folder / "results.json").stat().st_mtime_ns
-
-    def fail(*arguments):
-        raise InputError("no pairs")
-
-    monkeypatch.setattr(evaluation, "_training_pairs", fail)
-    with pytest.raises(InputError, match="no pairs"):
-        evaluation.evaluate(copied)
-    assert (copied.folder / "results.json").stat().st_mtime_ns == before
 
 
 def test_mlcnn_needs_references_of_its_test_faces(trained):
@@ -226,13 +216,12 @@ def test_lost_lmdbs_are_built_again(trained, copied, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 8192])
-def test_damaged_lmdbs_are_built_again(trained, copied, monkeypatch, tmp_path, size):
+def test_damaged_lmdbs_are_built_again(copied, monkeypatch, tmp_path, size):
     shutil.copytree(runs.LMDBS, tmp_path / "damaged")
     monkeypatch.setattr(runs, "LMDBS", tmp_path / "damaged")
     for part in ("train", "test"):
         os.truncate(copied.lmdb_folder(0) / part / "data.mdb", size)
-    results = evaluation.evaluate(copied).results
-    assert results["confusion"] == trained[1]["confusion"]
+    lmdb_folder.check(evaluation._own_lmdb(copied, 0))
 
 
 def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_path):
@@ -264,23 +253,226 @@ def test_the_command_tells_a_folder_that_is_no_run_in_one_line(tmp_path):
     assert done.stderr == f"error: {tmp_path}: no run folder (run.json is missing)\n"
 
 
-def test_without_a_run_all_are_shown_and_unfinished_ones_named(
-    trained, copied, monkeypatch, capsys
-):
+def test_outputs_are_of_the_test_images(trained):
+    run, results = trained
+    tested = evaluated.load(run)
+    assert tested.results == results
+    index = engine.ROOT / run.settings.index
+    for i, record in enumerate(tested.predictions.records):
+        face = cv2.imread(str(index.parent / record["image"]), cv2.IMREAD_GRAYSCALE)
+        assert (tested.inputs[i] == face[1:65, 1:65]).all()
+    assert tested.generated.shape == (14, 64, 64) and tested.generated.dtype == np.uint8
+    assert np.ptp(tested.generated) > 0
+    assert tested.features.shape == (14, 384) and tested.features.dtype == np.float32
+    assert tested.features.min() == 0, "after the ReLU"
+    assert (np.ptp(tested.features, axis=1) > 0).all()
+
+
+def test_evaluating_again_gives_the_same_bytes_and_json_is_alone_on_standard_output(copied):
+    names = ("predictions.csv", "outputs.npz", "confusion.png", "curves.png")
+    before = [(copied.folder / name).read_bytes() for name in names]
+    (copied.folder / "report.html").unlink()
+    done = subprocess.run(
+        [sys.executable, engine.ROOT / "python" / "eval_folds.py", copied.folder, "--json"],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "3"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "written to" in done.stderr and "95 %" in done.stderr
+    accuracy, recall = json.loads(done.stdout)
+    assert accuracy["rows"][0]["run"] == copied.name
+    assert before == [(copied.folder / name).read_bytes() for name in names]
+    assert (copied.folder / "report.html").is_file()
+    results = json.loads((copied.folder / "results.json").read_text())
+    assert "eval_folds.py" in results["command"] and results["command"].endswith("--json")
+
+
+def edit_json(path, **changes):
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | changes))
+
+
+def mark_finished(run, fold):
+    run.trained(fold).mark_finished()
+
+
+def another_fold(run, **inputs):
+    """A fold 1 that is a copy of fold 0, as if trained on those data."""
+    shutil.copytree(run.fold_folder(0), run.fold_folder(1))
+    path = run.fold_folder(1) / "fold.json"
+    content = json.loads(path.read_text())
+    content["inputs"] |= {"fold": 1, **inputs}
+    path.write_text(json.dumps(content))
+
+
+def trained_again(run):
+    with open(run.final_caffemodel(0), "ab") as file:
+        file.write(b"more")
+    mark_finished(run, 0)
+
+
+def changed(name):
+    def change(run):
+        with open(run.folder / name, "ab") as file:
+            file.write(b"\n")
+
+    return change
+
+
+def missing(name):
+    return lambda run: (run.folder / name).unlink()
+
+
+BELONGING = {
+    "no results": (missing("results.json"), "copy: is not evaluated"),
+    "cut results": (lambda run: os.truncate(run.folder / "results.json", 40), "not readable with"),
+    "other predictions": (changed("predictions.csv"), "csv: is not the one that results.json counts"),
+    "other outputs": (changed("outputs.npz"), "npz: is not the one that results.json counts"),
+    "no outputs": (missing("outputs.npz"), "outputs.npz: is missing"),
+    "another database": (
+        lambda run: edit_json(run.folder / "results.json", index_sha256="0", index="data/mmi.csv"),
+        "its predictions are of another database \\(data/mmi.csv, ",
+    ),
+    "trained again": (trained_again, "fold 0 was trained again since"),
+    "finished later": (another_fold, "fold 1 was finished later"),
+}
+
+
+@pytest.mark.parametrize("change, told", BELONGING.values(), ids=BELONGING)
+def test_results_that_are_not_of_this_training_are_told_with_the_remedy(copied, change, told):
+    change(copied)
+    with pytest.raises(InputError, match=told) as caught:
+        evaluated.load(copied)
+    assert str(caught.value).endswith(f"run `python python/eval_folds.py {copied.name}`")
+
+
+FOLD = {
+    "older than its solver": (
+        changed("fold0/solver.prototxt"),
+        "solver.prototxt: has changed since snapshot_iter_2.caffemodel was trained with it; restore",
+    ),
+    "older than its net": (changed("fold0/net.prototxt"), "net.prototxt: has changed since"),
+    "another snapshot": (changed("fold0/snapshot_iter_2.caffemodel"), "not the snapshot that train"),
+    "no snapshot": (missing("fold0/snapshot_iter_2.caffemodel"), "is missing; train fold 0 again"),
+    "finished.json of old": (
+        lambda run: (run.fold_folder(0) / "finished.json").write_text('{"iteration": 2}'),
+        "finished.json: does not say what was trained .*; train the fold again",
+    ),
+}
+
+
+@pytest.mark.parametrize("change, told", FOLD.values(), ids=FOLD)
+def test_a_fold_whose_files_do_not_belong_together_is_told(copied, change, told):
+    change(copied)
+    for function in (evaluated.load, evaluation.evaluate):
+        with pytest.raises(InputError, match=told):
+            function(copied)
+
+
+@pytest.mark.parametrize(
+    "name, layer, path, value, told",
+    [
+        ("solver", None, "base_lr", 0.5, "solver.prototxt, base_lr is 0.001 in fold 0 and 0.5 in fold 1"),
+        ("net", "loss_contrastive", "loss_weight", 7,
+         r"net.prototxt, layer loss_contrastive, loss_weight is 1 in fold 0 and 7 in fold 1"),
+        ("deploy", "classifier/fc1", "inner_product_param.num_output", 9, "is 384 in fold 0 and 9"),
+    ],
+)  # fmt: skip
+def test_folds_of_different_settings_are_told(copied, name, layer, path, value, told):
+    another_fold(copied)
+    file = copied.fold_folder(1) / f"{name}.prototxt"
+    file.write_text(prototxt.set_value(file.read_text(), path, value, layer))
+    mark_finished(copied, 1)
+    with pytest.raises(InputError, match=told):
+        evaluation.evaluate(copied)
+
+
+def test_the_paths_of_a_fold_are_no_settings(copied):
+    another_fold(copied)
+    for name, path, layer in (
+        ("solver", "net", None), ("solver", "snapshot_prefix", None), ("solver", "test_iter", None),
+    ):  # fmt: skip
+        file = copied.fold_folder(1) / f"{name}.prototxt"
+        file.write_text(prototxt.set_value(file.read_text(), path, 1, layer))
+    net = copied.fold_folder(1) / "net.prototxt"
+    net.write_text(prototxt.set_value(net.read_text(), "data_param.source", "x", "data", "TRAIN"))
+    mark_finished(copied, 1)
+    evaluated.check_folds(copied)
+
+
+def test_folds_of_other_data_are_told(copied):
+    another_fold(copied, faces_sha256="other")
+    with pytest.raises(InputError, match="fold.json, faces_sha256 is .* and other in fold 1"):
+        evaluated.check_folds(copied)
+    shutil.rmtree(copied.fold_folder(1))
+    another_fold(copied, fold=0)
+    with pytest.raises(InputError, match="fold1/fold.json: its data are of fold 0, but of 1"):
+        evaluated.check_folds(copied)
+
+
+@pytest.fixture
+def all_runs(trained, copied, monkeypatch):
+    """runs.RUNS with `copied` in it; returns the list of what is evaluated, with its own results."""
+    calls = []
+
+    def evaluate(run, index=None):
+        calls.append(run.name)
+        return evaluated.load(trained[0])
+
     monkeypatch.setattr(runs, "RUNS", copied.folder.parent)
-    monkeypatch.setattr(evaluation, "evaluate", lambda run, index: evaluated.load(trained[0]))
-    empty = copied.folder.parent / "empty"
-    empty.mkdir()
-    shutil.copy(copied.folder / "run.json", empty)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    return calls
+
+
+def test_without_a_run_only_what_is_not_up_to_date_is_evaluated(copied, all_runs, capsys):
     assert evaluation.evaluate_all([])
     said = capsys.readouterr().out
-    broken = copied.folder.parent / "broken"
-    broken.mkdir()
-    (broken / "run.json").write_text("{")
-    assert not evaluation.evaluate_all([])
-    both = capsys.readouterr()
-    assert both.err.startswith(f"error: {broken}/run.json: not readable")
-    assert both.out == said
-    assert f"{runs.portable(empty)}: no fold is finished, left out" in said
+    assert all_runs == []
+    assert said.startswith("Accuracy in per cent") and copied.name in said and "97.93" in said
+    (copied.folder / "report.html").unlink()
+    assert evaluation.evaluate_all([])
+    assert all_runs == [copied.name], "stopped before its report was written"
+    said = capsys.readouterr().out
     assert "paper, on the real database CK+ 7: 97.93 %" in said
     assert re.search(r"^mean +[\d.]+ % +[\d.]+ %$", said, re.MULTILINE)
+    trained_again(copied)
+    evaluation.evaluate_all([])
+    evaluation.evaluate_all([copied.folder])
+    assert len(all_runs) == 3
+
+
+def test_without_a_run_those_in_subfolders_are_found_and_unfinished_and_broken_ones_told(
+    copied, all_runs, capsys
+):
+    places = runs.RUNS
+    for place in ("empty", "table2/s1r1", "readings/one", "table2/s1r1/figures/fig11/1"):
+        (places / place).mkdir(parents=True)
+        shutil.copy(copied.folder / "run.json", places / place)
+    assert evaluation.run_folders() == [copied.folder, places / "empty", places / "table2" / "s1r1"]
+    (places / "empty" / "run.json").write_text("{")
+    assert not evaluation.evaluate_all([], form="latex")
+    said = capsys.readouterr()
+    assert f"error: {places}/empty/run.json: not readable" in said.err
+    assert f"{runs.portable(places / 'table2' / 's1r1')}: no fold is finished, left out" in said.err
+    assert said.out.startswith(r"\begin{table}")
+
+
+def test_without_a_run_tests_on_other_databases_are_shown_too(
+    trained, copied, all_runs, capsys, tmp_path
+):
+    on = copied.folder / "on-photos"
+    on.mkdir()
+    for name in ("predictions.csv", "outputs.npz", "results.json", "report.html"):
+        shutil.copy(copied.folder / name, on)
+    photos = tmp_path / "photos" / "index.csv"
+    photos.parent.mkdir()
+    photos.write_text("image\n")
+    edit_json(
+        on / "results.json", index=str(photos), index_sha256=runs.sha256(photos),
+        each_net_tests_all=True,
+    )  # fmt: skip
+    assert evaluation.evaluate_all([])
+    assert "on photos" in capsys.readouterr().out
+    assert all_runs == []
+    photos.unlink()
+    with pytest.raises(InputError, match="photos/index.csv: is gone; restore it, or delete"):
+        evaluated.load(copied, photos)

@@ -21,6 +21,7 @@ import numpy as np
 
 from data_prep.atomic import replacing
 from gcnet import prototxt, runs
+from gcnet.engine import ROOT
 from gcnet.errors import InputError
 
 _IMAGE = ["image", "subject", "sequence", "frame", "label"]
@@ -104,6 +105,19 @@ def folder_of(run, index=None):
     return run.folder if index is None else run.folder / f"on-{runs.database_name(index)}"
 
 
+def other_indices(run):
+    """The index.csv files, other than its own, that a Run has been tested on."""
+    found = []
+    for path in sorted(run.folder.glob("on-*/results.json")):
+        try:
+            found.append(ROOT / json.loads(path.read_text(encoding="utf-8"))["index"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{runs.portable(path)}: not readable ({error}); delete {runs.portable(path.parent)}"
+            ) from None
+    return found
+
+
 def load(run, index=None):
     """The Evaluated of a Run: of its own test subjects, or of a test on another `index`.csv.
 
@@ -112,6 +126,10 @@ def load(run, index=None):
     """
     folder = folder_of(run, index)
     check_folds(run)
+    if index is not None and not Path(index).is_file():
+        raise InputError(
+            f"{runs.portable(index)}: is gone; restore it, or delete {runs.portable(folder)}"
+        )
     path = folder / "results.json"
     if not path.is_file():
         raise InputError(f"{runs.portable(folder)}: is not evaluated; {_remedy(run, index)}")
@@ -238,8 +256,8 @@ def _flat(fields, before=""):
     """Yield (path, value) of all Fields, a layer by its name."""
     for field in fields:
         if isinstance(field.value, tuple):
-            name = next((f.value for f in field.value if f.name == "name"), "")
-            label = f"layer {name} " if field.name == "layer" else f"{field.name}."
+            name = next((f.value.strip("\"'") for f in field.value if f.name == "name"), "")
+            label = f"layer {name}, " if field.name == "layer" else f"{field.name}."
             yield from _flat(field.value, before + label)
         else:
             yield before + field.name, field.value

@@ -20,34 +20,30 @@ import itertools
 import json
 import shlex
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from data_prep import FACE_SIZE, build_lmdb, lmdb_folder
+from data_prep import build_lmdb, lmdb_folder
 from data_prep.atomic import replacing
-from data_prep.pairs import PAIR_SHAPE, open_pairs, read_pairs
-from gcnet import engine as engines
-from gcnet import evaluated, figures, paper, report, runs, statistics
-from gcnet.caffe_log import CaffeLog
-from gcnet.engine import TITLES
+from data_prep.pairs import read_pairs
+from gcnet import caffe_log, evaluated, figures, paper, paper_figures, report, runs, statistics, tables
+from gcnet.engine import TITLES, available_cores
 from gcnet.errors import InputError
 from gcnet.evaluated import Predictions, by_sequence
+from gcnet.net_outputs import FEATURES, GCNETS, GENERATED, WHITE, central_crop, forward
 from gcnet.protocol import CLASSES, FOLDS
-from torchcaffe.schema.caffe_pb2 import Datum
 
-NET_SIZE = 64
-"""Height and width of a net's input (Section IV-A)."""
-WHITE = 256
-"""The pixel value that the nets see as 1: their inputs are pixels times 1/256."""
+COUNTS = ("frame", "sequence")
 
-GCNETS = ("s0r0", "s1r0", "s0r1", "s1r1")
-GENERATED = "generated"
-"""The blob of the reference that a GCNet makes."""
-FEATURES = "classifier/fc1"
-""""GCNet feature": the first fully connected layer of the classifier, after its ReLU."""
+REPORT = "report.html"
+"""Written last: with it, an evaluation is whole."""
+
+DRAWN = {"readings", "figures"}
+"""Folders of runs that are drawn as curves: docs/decisions.md's and those of Figure 11."""
 
 
 def confusion(predictions):
@@ -68,7 +64,7 @@ def scores(predictions):
     folds = {}
     for fold in sorted(set(predictions.folds.tolist())):
         folds[fold] = {}
-        for count, samples in (("frame", predictions), ("sequence", sequences)):
+        for count, samples in zip(COUNTS, (predictions, sequences), strict=True):
             correct = samples.correct[samples.folds == fold]
             folds[fold][count] = {"accuracy": _percent(correct), "samples": len(correct)}
     counts = confusion(predictions)
@@ -83,7 +79,7 @@ def scores(predictions):
                 "interval": statistics.interval(samples),
                 "samples": len(samples.labels),
             }
-            for count, samples in (("frame", predictions), ("sequence", sequences))
+            for count, samples in zip(COUNTS, (predictions, sequences), strict=True)
         },
         "recall": {
             name: 100.0 * counts[i, i] / totals[i] if totals[i] else None
@@ -103,55 +99,13 @@ def _deviation(values):
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def central_crop(images):
-    """uint8 N x 66 x 66 -> uint8 N x 64 x 64, what the nets see of a test image."""
-    offset = (FACE_SIZE - NET_SIZE) // 2
-    return images[:, offset : offset + NET_SIZE, offset : offset + NET_SIZE]
-
-
-def net_input(images):
-    """uint8 N x 66 x 66 -> float32 N x 1 x 64 x 64, as the nets' TEST phase transforms them."""
-    return central_crop(images)[:, None].astype(np.float32) / WHITE
-
-
-def forward(run, caffe, fold, pairs, blobs):
-    """{blob: array} that a fold's net makes of `pairs`, uint8 N x 2 x 66 x 66."""
-    folder = run.fold_folder(fold)
-    inputs = {"image": net_input(pairs[:, 0])}
-    if run.settings.net == "mlcnn":
-        inputs["reference"] = net_input(pairs[:, 1])
-    with tempfile.TemporaryDirectory() as scratch:
-        given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
-        np.savez(given, **inputs)
-        caffe.run_module(
-            "gcnet.forward",
-            "--net", runs.portable(folder / "deploy.prototxt"),
-            "--stages", ",".join(run.stages(fold)),
-            "--weights", runs.portable(run.final_caffemodel(fold)),
-            "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
-        )  # fmt: skip
-        with np.load(made) as outputs:
-            return dict(outputs)
-
-
-def figure4_blobs(net):
-    """Figure 4's rows below the input that a net can make: {caption: blob}."""
-    rows = {}
-    if net in GCNETS:
-        rows["generated reference"] = GENERATED
-    if net in ("s0r1", "s1r1"):
-        rows["reconstructed neutral"] = "reconstructed_reference"
-        rows["reconstructed input"] = "reconstructed_input"
-    return rows
-
-
 @dataclass(frozen=True)
 class _Tested:
-    """What the net of one fold makes of its N test pairs, by the blobs' names."""
+    """N test images, uint8 N x 64 x 64, and what a fold's net makes of them, by the blobs' names."""
 
     fold: int
     records: list
-    pairs: np.ndarray
+    images: np.ndarray
     labels: np.ndarray
     blobs: dict
 
@@ -172,13 +126,16 @@ def evaluate(run, index=None):
     if not finished:
         raise InputError(f"{run.name}: no fold is finished; train with python/train_folds.py")
     evaluated.check_folds(run)
-    caffe = engines.find(run.settings.engine)
     lmdb = None
     if index is not None:
         if runs.sha256(index) == run.settings.index_sha256:
             raise InputError(f"{index}: is what {run.name} was trained on; leave out --index")
         lmdb = _build_test(run, index)
-    parts = [_test(run, caffe, fold, lmdb or _own_lmdb(run, fold)) for fold in finished]
+    lmdbs = [lmdb or _own_lmdb(run, fold) for fold in finished]
+    with ThreadPoolExecutor(available_cores()) as pool:
+        tests = pool.map(_test, itertools.repeat(run), finished, lmdbs)
+        named = {"desc": run.name, "unit": "fold", "leave": False, "disable": None}
+        parts = list(tqdm(tests, total=len(finished), **named))
     predictions = Predictions(
         run.class_names,
         [record for part in parts for record in part.records],
@@ -186,28 +143,37 @@ def evaluate(run, index=None):
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.blobs["probabilities"] for part in parts]),
     )
-    logs = {fold: _read_log(run, fold) for fold in run.folds()}
-    curves = {"light": figures.curves(logs), "dark": figures.curves(logs, dark=True)}
-    faces = _figure4(run, caffe, parts[0])
-    samples = None if index is not None else _training_pairs(run, finished[0])
+    curves = figures.curves(caffe_log.of_run(run))
 
     out = evaluated.folder_of(run, index)
     out.mkdir(exist_ok=True)
+    (out / REPORT).unlink(missing_ok=True)
     evaluated.write_predictions(out / "predictions.csv", predictions)
     evaluated.write_arrays(out / "outputs.npz", **_arrays(parts))
     results = _results(run, index, predictions, out)
     figures.confusion(results["confusion"], run.class_names, out / "confusion.png")
     with replacing(out / "curves.png", "wb") as file:
-        file.write(curves["light"])
-    if len(faces["rows"]) > 1:
-        figures.rows(faces, out / "figure4.png")
+        file.write(curves)
     with replacing(out / "results.json", encoding="utf-8") as file:
         file.write(json.dumps(results, indent=1) + "\n")
-    report.write(out / "report.html", run, results, curves, faces, samples)
-    return evaluated.load(run, index)
+    tested = evaluated.load(run, index)
+    pictures = _pictures(tested)
+    report.write(out / REPORT, runs.NETS[run.settings.net], [tested], pictures)
+    return tested
 
 
-def _test(run, caffe, fold, lmdb):
+def _pictures(tested):
+    """Draw Figure 4 of a GCNet into its folder; returns the report's pictures."""
+    if tested.run.settings.net not in GCNETS:
+        return []
+    figure, caption = paper_figures.figure4(tested)
+    png = figures.png(figure, caption)
+    with replacing(tested.folder / "figure4.png", "wb") as file:
+        file.write(png)
+    return [(caption, png)]
+
+
+def _test(run, fold, lmdb):
     """What the net of a fold makes of the test images in a folder of LMDBs, as _Tested."""
     records = lmdb_folder.read_table(lmdb, "test")
     if run.settings.net == "mlcnn":
@@ -216,7 +182,10 @@ def _test(run, caffe, fold, lmdb):
     blobs = ["probabilities", FEATURES]
     if run.settings.net in GCNETS:
         blobs.append(GENERATED)
-    return _Tested(fold, records, pairs, labels, forward(run, caffe, fold, pairs, blobs))
+    images, references = central_crop(pairs).swapaxes(0, 1)
+    # On one thread each, so that the same run gives the same bits whatever else there is to do.
+    made = forward(run, fold, images, blobs, references, threads=1)
+    return _Tested(fold, records, images, labels, made)
 
 
 def _arrays(parts):
@@ -226,7 +195,7 @@ def _arrays(parts):
         return np.concatenate([part.blobs[blob] for part in parts])
 
     return {
-        "inputs": np.concatenate([central_crop(part.pairs[:, 0]) for part in parts]),
+        "inputs": np.concatenate([part.images for part in parts]),
         "generated": _pixels(all_of(GENERATED)[:, 0]) if GENERATED in parts[0].blobs else None,
         "features": all_of(FEATURES),
     }
@@ -300,94 +269,76 @@ def _unfinished(run):
     }
 
 
-def _read_log(run, fold):
-    path = run.fold_folder(fold) / "caffe.log"
-    if not path.is_file():
-        return CaffeLog()
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        return CaffeLog(lines)
+def up_to_date(run, index=None):
+    """The Evaluated of a Run, evaluated anew only if its files do not tell of what is trained now.
 
-
-def _spread(records, most=8):
-    """Indices of up to `most` records: classes and then subjects as varied as they come."""
-    chosen, labels, subjects = [], [], []
-    while len(chosen) < min(most, len(records)):
-        left = [i for i in range(len(records)) if i not in chosen]
-        best = min(
-            left,
-            key=lambda i: (
-                labels.count(records[i]["label"]), subjects.count(records[i]["subject"]), i
-            ),
-        )  # fmt: skip
-        chosen.append(best)
-        labels.append(records[best]["label"])
-        subjects.append(records[best]["subject"])
-    return sorted(chosen, key=lambda i: int(records[i]["class_id"]))
-
-
-def _figure4(run, caffe, part):
-    """Test faces of one fold (_Tested) and what its net makes of them.
-
-    Returns {"fold", "columns": [{"label", "predicted", "subject", "probability"}],
-    "rows": {caption: float N x 64 x 64 in [0, 1]}}.
+    Raises InputError as `evaluate` does.
     """
-    chosen = _spread(part.records)
-    pairs = part.pairs[chosen]
-    rows = {"input": net_input(pairs[:, 0])[:, 0]}
-    blobs = figure4_blobs(run.settings.net)
-    if blobs:
-        made = forward(run, caffe, part.fold, pairs, list(blobs.values()))
-        rows |= {caption: made[blob][:, 0] for caption, blob in blobs.items()}
-    probabilities = part.blobs["probabilities"][chosen]
-    columns = [
-        {
-            "label": part.records[i]["label"],
-            "predicted": run.class_names[said.argmax()],
-            "subject": part.records[i]["subject"],
-            "probability": float(said.max()),
-        }
-        for i, said in zip(chosen, probabilities, strict=True)
-    ]
-    return {"fold": part.fold, "columns": columns, "rows": rows}
+    return _known(run, index) or evaluate(run, index)
 
 
-def _training_pairs(run, fold, most=8):
-    """The first pairs of a fold's training LMDB, as [(label, uint8 2 x 66 x 66)]."""
-    with open_pairs(run.lmdb_folder(fold) / "train") as database, database.begin() as transaction:
-        first = [Datum.FromString(v) for _, v in itertools.islice(transaction.cursor(), most)]
-    return [
-        (run.class_names[datum.label], np.frombuffer(datum.data, np.uint8).reshape(PAIR_SHAPE))
-        for datum in first
-    ]
+def _known(run, index):
+    """The Evaluated that was written to its end, for the folds as they are now; None without one."""
+    try:
+        known = evaluated.load(run, index)
+    except InputError:
+        return None
+    return known if (known.folder / REPORT).is_file() else None
 
 
-def evaluate_all(folders, index=None):
-    """Evaluate and print runs; without folders, every run under runs/ that has a finished fold.
+def evaluate_all(folders, index=None, form="text"):
+    """Evaluate the runs in `folders` and print what came out, then their tables.
+
+    Without `folders`, of every run under runs/ what is not up to date is evaluated, on its own test
+    subjects and on what it was tested on before, and the tables are of all of them. `form` is one
+    of tables.FORMS; the tables alone are on standard output unless it is "text".
 
     A run that cannot be evaluated is told in a line on standard error and the others go on.
     Returns whether all went well. Raises InputError if there is no run at all.
     """
-    found = folders or [path.parent for path in sorted(runs.RUNS.glob("*/run.json"))]
+    details = sys.stdout if form == "text" else sys.stderr
+    found = folders or run_folders()
     if not found:
         raise InputError(f"no run under {runs.RUNS}; train one with python/train_folds.py")
-    well = True
+    well, evaluations = True, []
     for folder in found:
         try:
             run = runs.load(folder)
-            if not folders and not any(run.is_finished(fold) for fold in run.folds()):
-                print(f"{run.name}: no fold is finished, left out")
+            if not folders and not evaluated.finished_folds(run):
+                print(f"{run.name}: no fold is finished, left out", file=details)
                 continue
-            found = evaluate(run, index)
-            results, out = found.results, found.folder
+            indices = [index] if folders or index else [None, *evaluated.other_indices(run)]
         except (InputError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             well = False
             continue
-        print(as_text(results))
-        print(f"written to {runs.portable(out)}: report.html, results.json, predictions.csv, PNGs")
-        print()
-        sys.stdout.flush()
+        for tested_on in indices:
+            try:
+                known = None if folders else _known(run, tested_on)
+                evaluations.append(known or _evaluate_and_tell(run, tested_on, details))
+            except (InputError, OSError) as error:
+                print(f"error: {error}", file=sys.stderr)
+                well = False
+    print(tables.FORMS[form](tables.of(evaluations)), end="")
     return well
+
+
+def run_folders():
+    """The folders of all runs under runs/, but for those of readings of the paper and Figure 11."""
+    return [
+        path.parent
+        for path in sorted(runs.RUNS.rglob("run.json"))
+        if DRAWN.isdisjoint(path.relative_to(runs.RUNS).parts)
+    ]
+
+
+def _evaluate_and_tell(run, index, details):
+    """`evaluate`, and print what came out to the file `details`."""
+    tested = evaluate(run, index)
+    print(as_text(tested.results), file=details)
+    files = f"{REPORT}, results.json, predictions.csv, outputs.npz, PNGs"
+    print(f"written to {tested.name}: {files}\n", file=details, flush=True)
+    return tested
 
 
 def as_text(results):
@@ -398,19 +349,20 @@ def as_text(results):
         f"on {results['index']}, engine {TITLES[results['engine']]}",
         *coverage(results),
         "",
-        "fold      by frame          by sequence",
+        f"fold  {'by frame':28}  by sequence",
     ]
 
-    def cell(value):
-        return f"{value['accuracy']:6.2f} % of {value['samples']:<5d}"
+    def line(name, cells):
+        lines.append(f"{name:>4}  {cells[0]:28}  {cells[1]}")
 
     for fold, row in results["folds"].items():
-        lines.append(f"{fold:>4}  {cell(row['frame'])}  {cell(row['sequence'])}")
-    frame, sequence = results["frame"], results["sequence"]
+        cells = [row[count] for count in COUNTS]
+        line(fold, [f"{c['accuracy']:6.2f} % of {c['samples']}" for c in cells])
+    cells = [results[count] for count in COUNTS]
+    line("mean", [f"{tables.mean_text(c):>6} %" for c in cells])
+    line("pool", [f"{c['pooled']:6.2f} % of {c['samples']}" for c in cells])
+    line("95 %", [tables.interval_text(c["interval"]).strip() or "-" for c in cells])
     lines += [
-        f"mean  {mean_text(frame):18} {mean_text(sequence)}",
-        f"pool  {frame['pooled']:6.2f} % of {frame['samples']:<5d}  "
-        f"{sequence['pooled']:6.2f} % of {sequence['samples']}",
         f"chance {results['chance']:.2f} %, "
         f"always the largest class {results['largest_class']:.2f} %",
     ]
@@ -441,9 +393,3 @@ def coverage(results):
             + ", ".join(map(str, results["missing"]))
         )
     return lines
-
-
-def mean_text(count):
-    """ "61.20 ± 3.10 %", or without the deviation for a single fold."""
-    deviation = "" if count["deviation"] is None else f" ± {count['deviation']:.2f}"
-    return f"{count['mean']:6.2f}{deviation} %"

@@ -1,0 +1,514 @@
+"""Tables of runs that can be compared, with the paper's numbers beside them.
+
+Every number says where it is from: a row names the run folder and the table the index.csv it was
+measured on; a column "paper, real ..." holds the paper's, on the real database.
+
+Runs share a table if they differ in nothing but the net and the weights that they start from, and
+those are told. A table of tests on other databases is laid out as Table VI, where the database that
+a net was trained on differs from row to row, too.
+"""
+
+import json
+import textwrap
+from collections import Counter, namedtuple
+from dataclasses import dataclass
+
+from gcnet import paper, runs, statistics
+from gcnet.engine import TITLES
+from gcnet.protocol import FOLDS, NEUTRAL
+
+SYMBOLS = (
+    "Mean over folds ± their standard deviation; [ ] 95 % interval of the pooled accuracy, "
+    "bootstrap over subjects"
+)
+NONE = "-"
+"""In a cell for which there is no number."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text for people, and `content`, the same in full precision for JSON.
+
+    `settings` are those that all rows share, {name: value}; `columns` may have line breaks.
+    """
+
+    heading: str
+    settings: dict
+    columns: tuple
+    rows: list
+    notes: list
+    content: list
+
+
+#: The database of a test on another one: its name and its index.
+TestedOn = namedtuple("TestedOn", "database index sha256")
+
+
+def of(evaluations):
+    """The Tables of a list of Evaluated, in the order in which their settings first appear."""
+    home = [one for one in evaluations if not one.results["each_net_tests_all"]]
+    away = [one for one in evaluations if one.results["each_net_tests_all"]]
+    tables = []
+    for group in _groups(home, _settings):
+        tables += [_accuracy(group), _recall(group)]
+    tables += [_cross_database(group) for group in _groups(away, _settings_of_training)]
+    published = _published(away)
+    return tables + ([published] if published else [])
+
+
+def _groups(evaluations, key):
+    """Lists of the Evaluated with equal settings, each in the order of runs.NETS."""
+    groups = {}
+    for one in evaluations:
+        groups.setdefault(json.dumps(key(one)), []).append(one)
+    order = list(runs.NETS)
+    return [
+        sorted(group, key=lambda one: order.index(one.run.settings.net))
+        for group in groups.values()
+    ]
+
+
+def _settings_of_training(one):
+    settings = one.run.settings
+    return {
+        "classes": settings.classes,
+        "iterations": settings.max_iter,
+        "batch": settings.batch,
+        "copies": settings.copies,
+        "seed": settings.seed,
+        "engine": TITLES[settings.engine],
+        "prototxt": settings.prototxt,
+    }
+
+
+def _settings(one):
+    settings = one.run.settings
+    index = {"index": settings.index, "index_sha256": settings.index_sha256}
+    return {**index, **_settings_of_training(one)}
+
+
+def settings_text(settings):
+    """A Table's settings in a line."""
+    named = dict(settings)
+    classes, iterations = named.pop("classes"), named.pop("iterations")
+    index, digest = named.pop("index", None), named.pop("index_sha256", "")
+    where = f"Measured here on {index} (SHA-256 {digest[:12]}), " if index else "Measured here, "
+    rest = ", ".join(f"{name} {value}" for name, value in named.items())
+    return f"{where}{classes} classes, {iterations} iterations, {rest}"
+
+
+def _model(one):
+    return runs.NETS[one.run.settings.net]
+
+
+def _source(one):
+    """What all rows of JSON say of where their numbers are from."""
+    return {
+        "model": _model(one),
+        "net": one.run.settings.net,
+        "run": one.name,
+        "folds": sorted(map(int, one.results["folds"])),
+        "weights": one.run.settings.weights,
+        "revision": one.run.revision,
+    }
+
+
+def _accuracy(group):
+    first = group[0]
+    database = runs.database_name(first.run.settings.index)
+    cnn, problem = _only_cnn(group)
+    published = list(paper.accuracies("cnn", first.run.settings.classes, database))
+    rows, content, notes = [], [], [SYMBOLS]
+    if problem:
+        notes.append(problem)
+    for one in group:
+        difference = None
+        if cnn is not None and one is not cnn:
+            why_not = statistics.why_not(one.predictions, cnn.predictions)
+            if why_not:
+                notes.append(f"{_model(one)} is not compared with the CNN: it has {why_not}")
+            else:
+                difference = statistics.compare(one.predictions, cnn.predictions)
+        accuracies = paper.accuracies(one.run.settings.net, first.run.settings.classes, database)
+        frame, sequence = one.results["frame"], one.results["sequence"]
+        rows.append(
+            (
+                _model(one), _folds(one),
+                mean_text(frame), _pooled(frame), mean_text(sequence), _pooled(sequence),
+                *_difference(difference),
+                *(_number(accuracies[title]) for title in published),
+                one.name,
+            )  # fmt: skip
+        )
+        content.append(
+            {
+                **_source(one),
+                "frame": frame,
+                "sequence": sequence,
+                "difference_to_cnn": difference,
+                "paper": accuracies,
+            }
+        )
+    if any(row["difference_to_cnn"] for row in content):
+        notes.append(
+            "Difference to the CNN: percentage points by sequence, on the same test images; p of "
+            "no difference, two-sided, paired bootstrap over subjects"
+        )
+    if any(len(row["folds"]) < FOLDS for row in content):
+        notes.append(f"Rows of less than {FOLDS} folds are of those alone")
+    columns = (
+        "model", "folds",
+        "by frame,\nmean ± sd", "by frame,\npooled [95 %]",
+        "by sequence,\nmean ± sd", "by sequence,\npooled [95 %]",
+        "difference to\nthe CNN [95 %]", "p",
+        *(f"paper,\nreal {title}" for title in published),
+        "run folder",
+    )  # fmt: skip
+    return Table(
+        f"Accuracy in per cent: {database}, {first.run.settings.classes} classes",
+        _settings(first),
+        columns,
+        rows,
+        notes + _starts(group) + _other_prototxt(group),
+        content,
+    )
+
+
+def _only_cnn(group):
+    """(the Evaluated of the CNN to compare with or None, a note on why there is none or "")."""
+    cnns = [one for one in group if one.run.settings.net == "cnn"]
+    if len(cnns) > 1:
+        names = ", ".join(one.name for one in cnns)
+        return None, (
+            f"No differences to the CNN, of which there are several runs here ({names}): give "
+            "eval_folds.py the runs to compare"
+        )
+    return (cnns[0] if cnns else None), ""
+
+
+def mean_text(count):
+    """ "61.20 ± 3.10", or without the deviation for a single fold."""
+    deviation = "" if count["deviation"] is None else f" ± {count['deviation']:.2f}"
+    return f"{count['mean']:.2f}{deviation}"
+
+
+def interval_text(interval):
+    """ " [58.1, 64.3]", or nothing where there is no interval."""
+    return "" if interval is None else f" [{interval[0]:.1f}, {interval[1]:.1f}]"
+
+
+def _pooled(count):
+    return f"{count['pooled']:.2f}{interval_text(count['interval'])}"
+
+
+def _number(value):
+    return NONE if value is None else f"{value:.2f}"
+
+
+def _difference(difference):
+    """The cells "difference" and "p"."""
+    if difference is None:
+        return NONE, NONE
+    sequence = difference["sequence"]
+    p = sequence["p"]
+    return (
+        f"{sequence['difference']:+.2f}{interval_text(sequence['interval'])}",
+        NONE if p is None else f"{p:.4f}",
+    )
+
+
+def _folds(one):
+    folds = sorted(map(int, one.results["folds"]))
+    if len(folds) == FOLDS:
+        return f"all {FOLDS}"
+    return f"fold{'s' * (len(folds) > 1)} {', '.join(map(str, folds))} of {FOLDS}"
+
+
+def _starts(group):
+    """A note on the weights that the nets start from; none if all start from random ones."""
+    starts = {}
+    for one in group:
+        starts.setdefault(_start(one, group), []).append(_model(one))
+    if list(starts) == ["random"]:
+        return []
+    told = "; ".join(f"{start} ({', '.join(models)})" for start, models in starts.items())
+    alike = "Nets start from" if _start_alike(group) else "The rows do not start alike: from"
+    return [f"{alike} {told}"]
+
+
+def _other_prototxt(group):
+    """Notes on rows of the same net whose prototxt files had different contents."""
+    notes = []
+    for net, title in runs.NETS.items():
+        rows = [one for one in group if one.run.settings.net == net]
+        if len({one.run.settings.prototxt_sha256 for one in rows}) > 1:
+            names = ", ".join(
+                f"{one.name} (SHA-256 {one.run.settings.prototxt_sha256[:12]})" for one in rows
+            )
+            notes.append(f"The rows of {title} are of different prototxt files: {names}")
+    return notes
+
+
+def _start(one, group):
+    """The weights of a run for people, told apart by digest where a path has had two contents."""
+    contents = Counter(path for path, _ in {item for o in group for item in _weights(o)})
+    return ", ".join(
+        path + (f" (SHA-256 {digest[:12]})" if contents[path] > 1 else "")
+        for path, digest in one.run.settings.weights.items()
+    ) or "random"  # fmt: skip
+
+
+def _weights(one):
+    return frozenset(one.run.settings.weights.items())
+
+
+def _start_alike(group):
+    """Whether all start from the same weights, except that a net without Encoder_1 lacks its file."""
+    with_generator, without = set(), set()
+    for one in group:
+        (without if one.run.settings.net in ("cnn", "mlcnn") else with_generator).add(_weights(one))
+    if not with_generator or not without:
+        return len(with_generator | without) == 1
+    if len(with_generator) > 1 or len(without) > 1:
+        return False
+    (more,), (fewer,) = with_generator, without
+    return fewer <= more and len(more - fewer) <= 1
+
+
+def _recall(group):
+    names = group[0].run.class_names
+    notes = []
+    if NEUTRAL in names and any(one.run.settings.net == "mlcnn" for one in group):
+        notes.append(
+            f"{runs.NETS['mlcnn']}: a neutral face is its own reference, so that its recall of "
+            f"{NEUTRAL} means little"
+        )
+    return Table(
+        f"Recall by class in per cent, by frame: {runs.database_name(group[0].run.settings.index)}",
+        _settings(group[0]),
+        ("model", "folds", *names, "run folder"),
+        [
+            (
+                _model(one), _folds(one),
+                *(_number(one.results["recall"][name]) for name in names),
+                one.name,
+            )  # fmt: skip
+            for one in group
+        ],
+        notes,
+        [{**_source(one), "recall": one.results["recall"]} for one in group],
+    )
+
+
+def _cross_database(group):
+    """One row for each run, one column for each database that some of them were tested on."""
+    columns = list(dict.fromkeys(map(_tested_on, group)))
+    found = {}
+    for one in group:
+        found.setdefault(one.run.folder, {})[_tested_on(one)] = one
+    rows, content = [], []
+    published = [
+        paper.CROSS_DATABASE_TITLES.get(column.database)
+        if group[0].run.settings.classes == paper.CROSS_DATABASE_CLASSES
+        else None
+        for column in columns
+    ]
+    for tests in found.values():
+        one = next(iter(tests.values()))
+        trained_on = runs.database_name(one.run.settings.index)
+        cells, by_database = [], {}
+        for column, title in zip(columns, published, strict=True):
+            here = tests.get(column)
+            number = paper.cross_database(one.run.settings.net, title, trained_on)
+            cells.append(_away_cell(here))
+            if title:
+                cells.append(_number(number))
+            if here:
+                by_database[column.database] = {
+                    "index": column.index,
+                    "index_sha256": column.sha256,
+                    "results": here.name,
+                    "frame": here.results["frame"],
+                    "sequence": here.results["sequence"],
+                    "paper": {title: number} if title else {},
+                }
+        rows.append((_model(one), one.run.settings.index, _folds(one), *cells, one.run.name))
+        content.append(
+            {
+                **_source(one),
+                "run": one.run.name,
+                "trained_on": one.run.settings.index,
+                "tested_on": by_database,
+            }
+        )
+    heads = []
+    for column, title in zip(columns, published, strict=True):
+        heads.append(f"on {column.database}\n[95 %]")
+        if title:
+            heads.append(f"paper,\nreal {title}")
+    notes = [
+        "Accuracy by frame; the net of every fold named is tested on all images, ± standard "
+        "deviation over these nets; [ ] 95 % interval, bootstrap over subjects",
+        *(f"{column.database}: {column.index} (SHA-256 {column.sha256[:12]})" for column in columns),
+    ]
+    return Table(
+        "Accuracy in per cent on databases that the nets do not know",
+        _settings_of_training(group[0]),
+        ("model", "trained on", "nets of", *heads, "run folder"),
+        rows,
+        notes + _starts(_one_of_each_run(group)),
+        content,
+    )
+
+
+def _one_of_each_run(group):
+    return list({one.run.folder: one for one in group}.values())
+
+
+def _tested_on(one):
+    results = one.results
+    return TestedOn(runs.database_name(results["index"]), results["index"], results["index_sha256"])
+
+
+def _away_cell(one):
+    if one is None:
+        return NONE
+    frame = one.results["frame"]
+    return mean_text(frame) + interval_text(frame["interval"])
+
+
+def _published(evaluations):
+    """The rows of the paper's Table VI of the databases that some nets here were tested on."""
+    tested = {
+        paper.CROSS_DATABASE_TITLES.get(_tested_on(one).database)
+        for one in evaluations
+        if one.run.settings.classes == paper.CROSS_DATABASE_CLASSES
+    }
+    found = [row for row in paper.CROSS_DATABASE if row.test in tested]
+    if not found:
+        return None
+    return Table(
+        "The paper's Table VI, accuracy in per cent on the real databases",
+        {},
+        ("method", "trained on", "tested on", "paper"),
+        [
+            (runs.NETS.get(row.method, row.method), row.training, row.test, _number(row.accuracy))
+            for row in found
+        ],
+        [],
+        [row._asdict() for row in found],
+    )
+
+
+def as_text(tables):
+    """Aligned columns, a blank line between tables."""
+    return "\n".join(map(_table_text, tables))
+
+
+def _table_text(table):
+    lines = [table.heading]
+    if table.settings:
+        lines.append(_filled(settings_text(table.settings)))
+    heads = [column.split("\n") for column in table.columns]
+    depth = max(map(len, heads))
+    head_rows = [[([""] * (depth - len(h)) + h)[i] for h in heads] for i in range(depth)]
+    widths = [max(map(len, cells)) for cells in zip(*head_rows, *table.rows, strict=True)]
+    rows = [*head_rows, ["-" * width for width in widths], *table.rows]
+    lines.append("")
+    for row in rows:
+        cells = [
+            cell.ljust(width) if _is_words(table, i) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines += ["", *map(_filled, table.notes)] if table.notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _filled(text):
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def _is_words(table, column):
+    """Whether a column is of words, and so aligned to the left."""
+    return table.columns[column] in _WORDS
+
+
+_WORDS = ("model", "method", "trained on", "tested on", "run folder")
+
+
+def as_markdown(tables):
+    return "\n".join(map(_table_markdown, tables))
+
+
+def _table_markdown(table):
+    def row(cells):
+        cells = [cell.replace("\n", " ").replace("|", "\\|") for cell in cells]
+        return "| " + " | ".join(cells) + " |"
+
+    lines = [f"**{table.heading}**", ""]
+    if table.settings:
+        lines += [settings_text(table.settings), ""]
+    rule = ["---" if _is_words(table, i) else "---:" for i in range(len(table.columns))]
+    lines += [row(table.columns), row(rule), *map(row, table.rows), ""]
+    lines += [f"- {note}" for note in table.notes] + [""] * bool(table.notes)
+    return "\n".join(lines)
+
+
+def as_latex(tables):
+    """Plain tabulars in table environments, without any package."""
+    return "\n".join(map(_table_latex, tables))
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "±": r"$\pm$", "<": "$<$", ">": "$>$", "[": "{[}", "]": "{]}",
+        **{character: "\\" + character for character in "&%$#_{}"},
+    }
+)  # fmt: skip
+"""A "[" after a row's end would be read as the argument of its line break."""
+
+
+def _table_latex(table):
+    def row(cells):
+        return " & ".join(cell.replace("\n", " ").translate(_LATEX) for cell in cells) + r" \\"
+
+    alignment = "".join("l" if _is_words(table, i) else "r" for i in range(len(table.columns)))
+    said = [settings_text(table.settings)] if table.settings else []
+    caption = ". ".join([table.heading, *said, *table.notes])
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{caption.translate(_LATEX)}.}}",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\hline",
+            row(table.columns),
+            r"\hline",
+            *map(row, table.rows),
+            r"\hline",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def as_json(tables):
+    """A list of tables, numbers in full precision."""
+    return json.dumps(
+        [
+            {
+                "heading": table.heading,
+                "settings": table.settings,
+                "rows": table.content,
+                "notes": table.notes,
+            }
+            for table in tables
+        ],
+        indent=1,
+        ensure_ascii=False,
+    ) + "\n"  # fmt: skip
+
+
+FORMS = {"text": as_text, "markdown": as_markdown, "latex": as_latex, "json": as_json}
