@@ -14,6 +14,7 @@ import math
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from gcnet import evaluation, figures, paper_figures, prototxt, runs, training, variants
 from gcnet.engine import ROOT
@@ -46,7 +47,7 @@ def figure11(run, weights, jobs, command):
     InputError: the run has no contrastive loss, its files have changed, or as training.train.
     """
     measured = {
-        weight: evaluation.up_to_date(_trained(run, weight, jobs, command)) for weight in weights
+        weight: evaluation.up_to_date(trained(run, weight, jobs, command)) for weight in weights
     }
     curves = {count: _accuracies(measured, count) for count in ("by frame", "by sequence")}
     lines = [
@@ -70,8 +71,11 @@ def _both(accuracies):
     return " and ".join(f"{accuracy:.2f}" for accuracy in accuracies)
 
 
-def _trained(run, weight, jobs, command):
-    """The Run with a weight, trained: `run` itself where it is its own weight."""
+def trained(run, weight, jobs, command):
+    """The Run with a weight, trained: `run` itself where that is its own weight and it is finished.
+
+    Arguments and errors as of `figure11`.
+    """
     settings = run.settings
     if settings.net not in NETS:
         raise InputError(
@@ -120,28 +124,35 @@ def _accuracies(measured, count):
 
 def _draw(weights, curves, chance):
     """`curves` is {count: percent, weights x folds}; `chance` in percent."""
-    colours = dict(zip(curves, ("#0072B2", "#D55E00"), strict=True))
+    places = range(len(weights))  # evenly: the weights are steps of a factor, and 0 is one of them
+    dashes = dict(zip(FOLDS, ((4, 2), (1, 1.5)), strict=True))
+    styles = dict(zip(curves, (("#0072B2", "o"), ("#D55E00", "s")), strict=True))
     with matplotlib.rc_context(figures.PAPER_STYLE):
-        figure = Figure(figsize=(figures.PAPER_WIDTH / 2, 2.6), layout="constrained")
+        figure = Figure(figsize=(figures.PAPER_WIDTH / 2, 3), layout="constrained")
         axes = figure.subplots()
-        for (count, accuracies), marker in zip(curves.items(), "os", strict=True):
-            for fold, dashes in zip(FOLDS, ((4, 2), (1, 1.5)), strict=True):
-                axes.plot(
-                    weights, accuracies[:, fold], color=colours[count], linewidth=0.7, alpha=0.7,
-                    dashes=dashes, label=f"{count}, fold {fold}",
-                )  # fmt: skip
+        for count, (colour, marker) in styles.items():
+            for fold, accuracies in zip(FOLDS, curves[count].T, strict=True):
+                axes.plot(places, accuracies, color=colour, linewidth=0.7, dashes=dashes[fold])
             axes.plot(
-                weights, accuracies.mean(axis=1), color=colours[count], linewidth=1.6,
-                marker=marker, markersize=4, label=f"{count}, mean",
+                places, curves[count].mean(axis=1), color=colour, linewidth=1.6, marker=marker,
+                markersize=4,
             )  # fmt: skip
-        axes.axhline(chance, color="0.4", linewidth=0.8, dashes=(5, 3), label="chance")
-        positive = [weight for weight in weights if weight]
-        if positive:
-            axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
-        axes.set_xticks(weights, [f"{weight:g}" for weight in weights])
-        axes.minorticks_off()
+        axes.axhline(chance, color="0.4", linewidth=0.8)
+        axes.set_xticks(places, [f"{weight:g}" for weight in weights])
         axes.set(xlabel="weight of the contrastive loss", ylabel="accuracy (%)")
+        axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+        handles = [
+            *(
+                Line2D([], [], color=colour, linewidth=1.6, marker=marker, markersize=4, label=count)
+                for count, (colour, marker) in styles.items()
+            ),
+            *(
+                Line2D([], [], color="0.3", linewidth=0.7, dashes=dashes[fold], label=f"fold {fold}")
+                for fold in FOLDS
+            ),
+            Line2D([], [], color="0.4", linewidth=0.8, label="chance"),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -40,8 +40,8 @@ def figure6(gcnet, cnn, fold=None):
     fold, panels = figure6_panels(gcnet, cnn, fold)
     return scatter.draw(panels, 2, gcnet.run.class_names), (
         f"Figure 6: t-SNE (perplexity {scatter.perplexity(panels[0].points):.3g}) of features of "
-        "the first fully connected layer, of all frames of test sequences; the lighter, the nearer "
-        "to the neutral frame or the farther from the apex in time. "
+        "the first fully connected layer, of all frames of test sequences; the lighter, the less "
+        "expressive: the nearer in time to the neutral frame. "
         f"{_source([gcnet, cnn], fold)}"
     )
 
@@ -137,19 +137,15 @@ def _fold(evaluations, fold):
 
 
 def _check_pair(gcnet, cnn):
-    """Raise InputError unless two Runs are a GCNet and a CNN, trained on the same faces."""
-    for run, nets, option in ((gcnet, GCNETS, "--run"), (cnn, ("cnn",), "--cnn")):
-        if run.settings.net not in nets:
-            raise InputError(
-                f"{run.name}: is a run of {run.settings.net}; give {option} a run of "
-                f"{', '.join(nets)}"
-            )
-    for name, what in (("index_sha256", "index"), ("classes", "classes")):
-        if getattr(gcnet.settings, name) != getattr(cnn.settings, name):
-            told = [f"{run.name} has {getattr(run.settings, what)}" for run in (gcnet, cnn)]
-            raise InputError(
-                f"the two runs are of different {what}: {', '.join(told)}; give two of the same"
-            )
+    """Raise InputError unless two Evaluated are a GCNet and a CNN, tested on the same faces."""
+    for one, nets, option in ((gcnet, GCNETS, "--run"), (cnn, ("cnn",), "--cnn")):
+        net = one.run.settings.net
+        if net not in nets:
+            raise InputError(f"{one.name}: is of {net}; give {option} a run of {', '.join(nets)}")
+    for key, what in (("index_sha256", "index"), ("classes", "classes")):
+        if gcnet.results[key] != cnn.results[key]:
+            told = " and ".join(f"{one.name} of {one.results[what]}" for one in (gcnet, cnn))
+            raise InputError(f"{told}: not the same {what}; give two runs of the same")
 
 
 def figure5_panels(gcnet, cnn, fold=None):
@@ -157,7 +153,7 @@ def figure5_panels(gcnet, cnn, fold=None):
 
     Returns (fold, [scatter.Panel]). Raises InputError if they are not comparable.
     """
-    _check_pair(gcnet.run, cnn.run)
+    _check_pair(gcnet, cnn)
     fold = _fold([gcnet, cnn], fold)
     rows = [np.flatnonzero(one.predictions.folds == fold) for one in (gcnet, cnn)]
     records = [gcnet.predictions.records[i] for i in rows[0]]
@@ -168,9 +164,18 @@ def figure5_panels(gcnet, cnn, fold=None):
         f"(c) {runs.NETS[gcnet.run.settings.net]}": gcnet.features[rows[0]],
     }
     return fold, [
-        scatter.Panel(caption, scatter.embed(values), labels, np.ones(len(labels)))
+        scatter.Panel(caption, _embedded(caption, values), labels, np.ones(len(labels)))
         for caption, values in features.items()
     ]
+
+
+def _embedded(name, features):
+    if (features == features[0]).all():
+        raise InputError(
+            f"{name}: all images have the same features, so that there is nothing to show; was it "
+            "trained long enough? See curves.png"
+        )
+    return scatter.embed(features)
 
 
 def figure6_panels(gcnet, cnn, fold=None):
@@ -180,7 +185,7 @@ def figure6_panels(gcnet, cnn, fold=None):
     Raises InputError if the runs are not comparable, the index has changed or has no frames between
     neutral and apex, or a face is gone.
     """
-    _check_pair(gcnet.run, cnn.run)
+    _check_pair(gcnet, cnn)
     fold = _fold([gcnet, cnn], fold)
     path = ROOT / gcnet.run.settings.index
     if not path.is_file() or runs.sha256(path) != gcnet.run.settings.index_sha256:
@@ -193,7 +198,7 @@ def figure6_panels(gcnet, cnn, fold=None):
     expressions = tuple(frame.expression for frame in frames)
     expressiveness = np.array([frame.expressiveness for frame in frames])
     points = [
-        scatter.embed(forward(run, fold, images, [FEATURES], threads=1)[FEATURES])
+        _embedded(run.name, forward(run, fold, images, [FEATURES], threads=1)[FEATURES])
         for run in (cnn.run, gcnet.run)
     ]
     return fold, [

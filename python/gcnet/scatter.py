@@ -8,8 +8,6 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from gcnet.figures import CLASS_COLOURS, CLASS_MARKERS, PAPER_STYLE, PAPER_WIDTH
 
@@ -48,6 +46,10 @@ def embed(features):
     The same features give the same points: it starts from their principal components and computes
     in one thread, because several would add up their sums in an order that changes.
     """
+    # Here, because they take half of the time that a command needs to start.
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
     with threadpool_limits(limits=1):
         points = TSNE(
             perplexity=perplexity(features), init="pca", learning_rate="auto", random_state=0
