@@ -53,6 +53,7 @@ weights: setup
 	@$(PYTHON) python/reproduce.py weights --synthetic
 
 test: setup caffe
+	@tests/chromium.sh
 	$(PYTHON) -m pytest
 
 RANDOM_TESTS := $(addprefix tests/parity/test_,schema.py layers.py net.py data.py python_layers.py dropout.py snapshots.py) \
