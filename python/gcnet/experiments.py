@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.atomic import replacing
-from gcnet import evaluated, evaluation, paper_figures, report, runs, tables
+from gcnet import evaluation, figures, paper_figures, report, runs, tables
 from gcnet.engine import ROOT
 from gcnet.errors import InputError
 
@@ -202,22 +202,53 @@ def _merged(scale, databases):
 def write_results(name, experiment, scale, trained):
     """Evaluate Runs, draw the figures, write tables and report; returns the experiment's folder."""
     folder = scale.runs / name
-    found = []
-    for one in trained:
-        for test in experiment.tests or (None,):
-            found.append(evaluation.up_to_date(one, None if test is None else _index(scale, test)))
-    made = tables.of(found)
+    tests = [_index(scale, database) for database in experiment.tests] or [None]
+    found = {test: [evaluation.up_to_date(one, test) for one in trained] for test in tests}
+    made = tables.of([one for those in found.values() for one in those])
     for suffix, text in (
-        ("txt", tables.as_text(made)), ("md", tables.as_markdown(made)),
-        ("tex", tables.as_latex(made)), ("json", tables.as_json(made)),
-    ):  # fmt: skip
+        ("txt", tables.as_text(made)),
+        ("md", tables.as_markdown(made)),
+        ("tex", tables.as_latex(made)),
+        ("json", tables.as_json(made)),
+    ):
         with replacing(folder / f"table.{suffix}", encoding="utf-8") as file:
             file.write(text)
     print(tables.as_text(made))
-    if not experiment.tests:
-        report.write(folder / "report.html", experiment.title, found, _pictures(folder, found))
-    print(f"written to {runs.portable(folder)}: table.txt, .md, .tex, .json, report.html, figures/")
+    print(f"written to {_text(folder)}: table.txt, .md, .tex, .json")
+    for test, those in found.items():
+        title, path = experiment.title, folder / "report.html"
+        if test is not None:
+            database = runs.database_name(test)
+            title, path = f"{title}, {database}", folder / f"report-{database}.html"
+        report.write(path, title, those, _pictures(folder, those))
+        print(f"written: {_text(path)}")
     return folder
+
+
+def _pictures(folder, found):
+    """Draw the paper's Figures 4 to 6 of S1R1 beside the CNN; returns the report's pictures.
+
+    Only of nets that were tested at home: the figures show one fold's test subjects.
+    """
+    by_net = {one.run.settings.net: one for one in found}
+    gcnet, cnn = by_net.get("s1r1"), by_net.get("cnn")
+    if gcnet is None or gcnet.results["each_net_tests_all"]:
+        return []
+    drawings = {"fig4": lambda: paper_figures.figure4(gcnet)}
+    if cnn is not None:
+        drawings["fig5"] = lambda: paper_figures.figure5(gcnet, cnn)
+        drawings["fig6"] = lambda: paper_figures.figure6(gcnet, cnn)
+    pictures = []
+    for name, draw in drawings.items():
+        try:
+            figure, caption = draw()
+        except InputError as error:  # an index without the frames of Figure 6, say
+            print(f"{name} left out: {error}")
+            continue
+        png, pdf = figures.save(figure, folder / "figures" / name, caption)
+        print(f"written: {_text(png)}, {_text(pdf)}")
+        pictures.append((caption, png.read_bytes()))
+    return pictures
 
 
 def _do(*arguments):
