@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.atomic import replacing
-from gcnet import evaluation, figures, paper_figures, report, runs, tables
+from gcnet import caffe_log, evaluation, figures, paper_figures, report, runs, tables
 from gcnet.engine import ROOT
 from gcnet.errors import InputError
 
@@ -35,6 +35,7 @@ class Experiment:
 
     `training`: the sets of databases that nets are trained on, one table row or several for each;
     `tests`: the databases that all nets are tested on, none if each is tested on its own folds.
+    `folds` are those of train_folds.py, None the scale's; `times` multiplies its iterations.
     """
 
     title: str
@@ -42,6 +43,8 @@ class Experiment:
     classes: str
     nets: tuple
     tests: tuple = ()
+    folds: str | None = None
+    times: int = 1
 
 
 #: Choice: the nets of Table VI are those of fold 0, trained on nine tenths of the subjects; the last
@@ -60,6 +63,16 @@ EXPERIMENTS = {
         "6+neutral",
         ("s1r1",),
         ("fer2013", "sfew", "raf_db"),
+        folds=CROSS_DATABASE_FOLDS,
+    ),
+    #: No table of the paper: how the CNN and GCNet go on when training is not as short as SCALES'.
+    "longer": Experiment(
+        "CK+, 7 expressions, six times the iterations",
+        (("ckplus",),),
+        "7",
+        ("cnn", "mlcnn", "s1r1"),
+        folds="0,1",
+        times=6,
     ),
 }
 
@@ -68,9 +81,9 @@ EXPERIMENTS = {
 class Scale:
     """On which data, how long and where to; `about` tells people.
 
-    `training` and `pretraining` are options of train_folds.py and pretrain.py. `synthesize`:
-    {database: options of `data_prep synthesize`}; None means that the real databases are to be
-    there.
+    `max_iter` and `batch` None mean what solver and net say. `pretraining` are options of
+    pretrain.py. `synthesize`: {database: options of `data_prep synthesize`}; None means that the
+    real databases are to be there.
     """
 
     about: str
@@ -78,7 +91,8 @@ class Scale:
     runs: Path
     weights: Path
     folds: str
-    training: tuple
+    max_iter: int | None
+    batch: int | None
     pretraining: dict
     synthesize: dict | None
 
@@ -86,13 +100,13 @@ class Scale:
 SCALES = {
     "paper": Scale(
         "the real databases, and the paper's iterations",
-        ROOT / "data", runs.RUNS, ROOT / "weights", "0-9", (),
+        ROOT / "data", runs.RUNS, ROOT / "weights", "0-9", None, None,
         {"identity": (), "autoencoder": ()}, None,
     ),
     "synthetic": Scale(
         "synthetic databases of the real ones' sizes, short trainings (docs/results.md)",
         ROOT / "data" / "synthetic", runs.RUNS / "synthetic", ROOT / "weights" / "synthetic", "0-9",
-        ("--max-iter", "400", "--batch", "8"),
+        400, 8,
         {
             "identity": ("--max-iter", "600", "--batch", "32"),
             "autoencoder": ("--max-iter", "300", "--batch", "32"),
@@ -107,8 +121,7 @@ SCALES = {
     ),
     "quick": Scale(
         "small synthetic databases, two folds, few iterations: shows the way, and no result",
-        ROOT / "data" / "quick", runs.RUNS / "quick", ROOT / "weights" / "quick", "0,1",
-        ("--max-iter", "60", "--batch", "8"),
+        ROOT / "data" / "quick", runs.RUNS / "quick", ROOT / "weights" / "quick", "0,1", 60, 8,
         {
             "identity": ("--max-iter", "40", "--batch", "16"),
             "autoencoder": ("--max-iter", "40", "--batch", "16"),
@@ -142,12 +155,21 @@ def run(name, scale_name, nets=None):
             _do(
                 "python/train_folds.py", "--index", _text(index), "--net", net,
                 "--classes", experiment.classes,
-                "--folds", CROSS_DATABASE_FOLDS if experiment.tests else scale.folds,
-                *scale.training, "--run", _text(folder),
+                "--folds", experiment.folds or scale.folds,
+                *_length(experiment, scale), "--run", _text(folder),
                 "--weights", ",".join(_text(scale.weights / file) for file in START[net]),
             )  # fmt: skip
             folders.append(folder)
     return write_results(name, experiment, scale, [runs.load(folder) for folder in folders])
+
+
+def _length(experiment, scale):
+    """Options of train_folds.py for iterations and batch."""
+    if scale.max_iter is None:
+        if experiment.times != 1:
+            raise InputError("the paper's iterations are long enough: give --synthetic or --quick")
+        return ()
+    return "--max-iter", str(scale.max_iter * experiment.times), "--batch", str(scale.batch)
 
 
 def _run_name(experiment, databases, net):
@@ -220,22 +242,21 @@ def write_results(name, experiment, scale, trained):
         if test is not None:
             database = runs.database_name(test)
             title, path = f"{title}, {database}", folder / f"report-{database}.html"
-        report.write(path, title, those, _pictures(folder, those))
+        pictures = [] if test else _pictures(folder, those)
+        report.write(path, title, those, pictures)
         print(f"written: {_text(path)}")
     return folder
 
 
 def _pictures(folder, found):
-    """Draw the paper's Figures 4 to 6 of S1R1 beside the CNN; returns the report's pictures.
-
-    Only of nets that were tested at home: the figures show one fold's test subjects.
-    """
+    """Draw how the nets came along, and the paper's Figures 4 to 6 of S1R1 beside the CNN; returns
+    the report's pictures."""
     by_net = {one.run.settings.net: one for one in found}
     gcnet, cnn = by_net.get("s1r1"), by_net.get("cnn")
-    if gcnet is None or gcnet.results["each_net_tests_all"]:
-        return []
-    drawings = {"fig4": lambda: paper_figures.figure4(gcnet)}
-    if cnn is not None:
+    drawings = {"courses": lambda: _courses(found)}
+    if gcnet is not None:
+        drawings["fig4"] = lambda: paper_figures.figure4(gcnet)
+    if gcnet is not None and cnn is not None:
         drawings["fig5"] = lambda: paper_figures.figure5(gcnet, cnn)
         drawings["fig6"] = lambda: paper_figures.figure6(gcnet, cnn)
     pictures = []
@@ -249,6 +270,12 @@ def _pictures(folder, found):
         print(f"written: {_text(png)}, {_text(pdf)}")
         pictures.append((caption, png.read_bytes()))
     return pictures
+
+
+def _courses(found):
+    logs = {runs.NETS[one.run.settings.net]: caffe_log.of_run(one.run) for one in found}
+    caption = "Test accuracy and losses during training, mean over the folds (Caffe's log)"
+    return figures.courses(logs), caption
 
 
 def _do(*arguments):

@@ -186,3 +186,41 @@ def curves(logs, dark=False):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def courses(logs):
+    """How models get better on their test folds, as a Figure: the mean over folds, iteration by
+    iteration.
+
+    `logs` is {model: {fold: CaffeLog}}.
+    """
+    panels = {
+        "accuracy": "test accuracy",
+        "loss_classification": "classification loss, test",
+        "loss_generation": "generation loss, test",
+    }
+    panels = {
+        name: caption
+        for name, caption in panels.items()
+        if any(name in log.test for folds in logs.values() for log in folds.values())
+    }
+    with matplotlib.rc_context(PAPER_STYLE):
+        figure = Figure(figsize=(PAPER_WIDTH, 2.2), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False)[0]
+        colours = matplotlib.colormaps["tab10"]
+        for axes, (name, caption) in zip(grid, panels.items(), strict=True):
+            for number, (model, folds) in enumerate(logs.items()):
+                curves = [log.test[name] for log in folds.values() if name in log.test]
+                if curves:
+                    shared = sorted(set.intersection(*map(set, curves)))
+                    means = [np.mean([curve[at] for curve in curves]) for at in shared]
+                    axes.plot(shared, means, color=colours(number), label=model, linewidth=1.2)
+            axes.set_title(caption)
+            axes.set_xlabel("iteration")
+            axes.grid(alpha=0.25)
+            axes.spines[["top", "right"]].set_visible(False)
+        handles = [Line2D([], [], color=colours(n), label=model) for n, model in enumerate(logs)]
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=min(6, len(logs)), frameon=False
+        )
+    return figure
