@@ -16,6 +16,8 @@ PERPLEXITY = 30
 
 THUMBNAIL = 0.06
 """Side of a face, as a share of its panel's: 5 mm in print."""
+MARGIN = 0.6 * THUMBNAIL
+"""Around the points, for the faces at the outermost ones."""
 PALEST = 0.15
 """How much of its class colour a point without any expressiveness has; the rest is white."""
 
@@ -59,15 +61,22 @@ def embed(features):
 
 
 def draw(panels, columns, class_names):
-    """Panels in rows of `columns`, with a caption below each and one legend: a Figure."""
+    """Panels in rows of `columns`, with a caption below each and one legend: a Figure.
+
+    All panels are as high as the points of one of them need: no distance is stretched.
+    """
     rows = -(-len(panels) // columns)
-    side = PAPER_WIDTH / columns
+    width = 1 + 2 * MARGIN
+    height = 2 * max(np.abs(panel.points[:, 1] - 0.5).max() for panel in panels) + 2 * MARGIN
+    inches = rows * (PAPER_WIDTH / columns * height / width + 0.2) + 0.3
     with matplotlib.rc_context(PAPER_STYLE):
-        figure = Figure(figsize=(PAPER_WIDTH, rows * (side + 0.2) + 0.3), layout="constrained")
+        figure = Figure(figsize=(PAPER_WIDTH, inches), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.01, hspace=0.01)
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes, panel in zip(grid, panels, strict=True):
             _draw_panel(axes, panel)
+            axes.set(xlim=(0.5 - width / 2, 0.5 + width / 2))
+            axes.set(ylim=(0.5 - height / 2, 0.5 + height / 2))
         shown = {name for panel in panels for name in panel.expressions}
         handles = [_marker(name) for name in class_names if name in shown]
         if any((panel.expressiveness < 1).any() for panel in panels):
@@ -108,11 +117,7 @@ def _draw_panel(axes, panel):
     if panel.faces is not None:
         for i in apart(panel.points):
             _draw_face(axes, panel, i)
-    margin = 0.6 * THUMBNAIL
-    axes.set(
-        xlim=(-margin, 1 + margin), ylim=(-margin, 1 + margin), xticks=[], yticks=[],
-        aspect="equal", xlabel=panel.caption,
-    )  # fmt: skip
+    axes.set(xticks=[], yticks=[], aspect="equal", xlabel=panel.caption)
 
 
 def apart(points):
