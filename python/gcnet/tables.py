@@ -152,7 +152,8 @@ def _accuracy(group):
     if any(row["difference_to_cnn"] for row in content):
         notes.append(
             "Difference to the CNN: percentage points by sequence, on the same test images; p of "
-            "no difference, two-sided, paired bootstrap over subjects"
+            "no difference, two-sided, paired bootstrap over subjects "
+            f"({1 / statistics.DRAWS} is the least)"
         )
     if any(len(row["folds"]) < FOLDS for row in content):
         notes.append(f"Rows of less than {FOLDS} folds are of those alone")
@@ -263,7 +264,7 @@ def _weights(one):
 
 
 def _start_alike(group):
-    """Whether all start from the same weights, except that a net without Encoder_1 lacks its file."""
+    """Whether all start from the same weights; a net without Encoder_1 may lack that file."""
     with_generator, without = set(), set()
     for one in group:
         (without if one.run.settings.net in ("cnn", "mlcnn") else with_generator).add(_weights(one))
@@ -349,7 +350,7 @@ def _cross_database(group):
     notes = [
         "Accuracy by frame; the net of every fold named is tested on all images, ± standard "
         "deviation over these nets; [ ] 95 % interval, bootstrap over subjects",
-        *(f"{column.database}: {column.index} (SHA-256 {column.sha256[:12]})" for column in columns),
+        *(f"{tested.database}: {tested.index} (SHA-256 {tested.sha256[:12]})" for tested in columns),
     ]
     return Table(
         "Accuracy in per cent on databases that the nets do not know",
