@@ -89,7 +89,7 @@ def test_a_run_of_some_folds_says_so_and_is_not_compared():
     assert [row[1] for row in made[0].rows] == ["all 10", "folds 0, 1 of 10"]
     assert made[0].content[1]["difference_to_cnn"] is None
     assert "GCNet S1R1 is not compared with the CNN: it has other folds" in made[0].notes
-    assert "Rows of less than 10 folds are of those alone" in made[0].notes
+    assert "Rows of fewer than 10 folds are of those alone" in made[0].notes
 
 
 def test_with_two_cnns_nobody_guesses_which_is_meant():
@@ -120,6 +120,15 @@ def test_what_the_nets_start_from_is_told():
         "The rows do not start alike: from w/encoder2.caffemodel (SHA-256 2) (GCNet S0R0); "
         "w/encoder2.caffemodel (SHA-256 3) (GCNet S1R1)"
     )
+
+
+def test_what_the_metric_learning_cnn_has_before_the_others_is_told():
+    group = [an_evaluated("runs/a", "mlcnn", classes="8"), an_evaluated("runs/b", classes="8")]
+    accuracy, recall = tables.of(group)
+    assert any("real neutral image in the test" in note for note in accuracy.notes)
+    assert any("a neutral face is its own reference" in note for note in recall.notes)
+    accuracy, recall = tables.of(group[1:])
+    assert not any("Metric-learning" in note for note in accuracy.notes + recall.notes)
 
 
 def test_rows_of_one_net_with_other_prototxt_files_are_told():

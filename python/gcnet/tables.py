@@ -156,7 +156,12 @@ def _accuracy(group):
             f"({1 / statistics.DRAWS} is the least)"
         )
     if any(len(row["folds"]) < FOLDS for row in content):
-        notes.append(f"Rows of less than {FOLDS} folds are of those alone")
+        notes.append(f"Rows of fewer than {FOLDS} folds are of those alone")
+    if any(one.run.settings.net == "mlcnn" for one in group):
+        notes.append(
+            f"{runs.NETS['mlcnn']}: is shown the person's real neutral image in the test, too, which "
+            "no other model here is"
+        )
     columns = (
         "model", "folds",
         "by frame,\nmean ± sd", "by frame,\npooled [95 %]",
