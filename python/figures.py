@@ -67,7 +67,7 @@ def _parser():
             "--loss-weights", default=",".join(f"{w:g}" for w in contrastive_weight.WEIGHTS),
             metavar="A,B", help="of the contrastive loss (default %(default)s)",
         )  # fmt: skip
-        command.add_argument("--jobs", type=int, help="folds that train at a time, as train_folds.py")
+        command.add_argument("--jobs", type=int, help="folds that train at a time (train_folds.py)")
     return parser
 
 

@@ -91,9 +91,9 @@ def table_of(*sequences):
     return Index(ROOT / "index.csv", tuple(rows))
 
 
-def others(count=10):
-    """A photograph of each of the subjects 2, 3, ...: folds need ten subjects."""
-    return [(str(number), f"photo{number}", {1: "anger"}) for number in range(2, count + 1)]
+def others():
+    """A photograph of each of nine more subjects: folds need ten."""
+    return [(str(number), f"photo{number}", {1: "anger"}) for number in range(2, 11)]
 
 
 def test_frames_rise_from_neutral_to_apex():
@@ -105,8 +105,7 @@ def test_frames_rise_from_neutral_to_apex():
 
 
 def test_frames_of_a_video_that_returns_to_neutral_fall_as_they_rose():
-    labels = {1: "neutral", 2: "", 3: "", 4: "", 5: "joy", 6: "joy"} | dict.fromkeys(range(7, 12), "")
-    video = {frame: label.replace("joy", "happiness") for frame, label in labels.items()}
+    video = dict.fromkeys(range(1, 12), "") | {1: "neutral", 5: "happiness", 6: "happiness"}
     # Rows in any order: time is what the frame numbers say.
     table = table_of(("1", "a", dict(reversed(video.items()))), *others())
     frames = sequence_frames.of_fold(table, 0, CLASSES["6"])
@@ -120,7 +119,8 @@ def test_sequences_of_other_subjects_and_expressions_and_photographs_are_left_ou
     contempt = {1: "neutral", 2: "", 3: "contempt"}
     table = table_of(
         ("11", "c", rise), ("1", "b", rise), ("1", "a", rise), ("2", "d", rise),
-        ("1", "e", contempt), ("1", "photo1", {1: "fear"}), ("1", "f", {1: "", 2: "fear"}), *others(),
+        ("1", "e", contempt), ("1", "f", {1: "", 2: "fear"}), ("1", "photo", {1: "fear"}),
+        *others(),
     )  # fmt: skip
     frames = sequence_frames.of_fold(table, 0, CLASSES["6"])
     assert [(frame.row.subject, frame.row.sequence) for frame in frames] == [
@@ -170,7 +170,7 @@ def test_figure5_shows_every_test_image_of_the_fold_in_three_panels(pair):
     fold, panels = paper_figures.figure5_panels(one, cnn)
     assert fold == 0
     assert [panel.caption for panel in panels] == ["(a) pixels", "(b) CNN", "(c) GCNet S1R1"]
-    records = [record for record, fold in zip(one.predictions.records, one.predictions.folds) if not fold]
+    records = [one.predictions.records[i] for i in np.flatnonzero(one.predictions.folds == 0)]
     for panel in panels:
         assert panel.points.shape == (2 * 7 * 2, 2)  # subjects, expressions, apex frames
         assert panel.points.min() >= 0 and panel.points.max() <= 1
@@ -207,8 +207,8 @@ def test_faces_stand_at_their_points_without_covering_each_other():
     assert chosen == scatter.apart(points)
     distances = np.abs(points[chosen][:, None] - points[chosen]).max(axis=2)
     assert (distances + np.eye(len(chosen)) > scatter.THUMBNAIL).all()
-    # None is missing where there is room.
-    assert (np.abs(points[:, None] - points[chosen]).max(axis=2).min(axis=1) < 2 * scatter.THUMBNAIL).all()
+    nearest = np.abs(points[:, None] - points[chosen]).max(axis=2).min(axis=1)
+    assert (nearest < 2 * scatter.THUMBNAIL).all(), "none is missing where there is room"
 
 
 def test_figures_are_the_same_bytes_whatever_the_process(pair):
@@ -277,9 +277,10 @@ def test_a_changed_index_is_told_before_its_frames_are_shown(pair, monkeypatch):
         paper_figures.figure6(*pair)
 
 
-def test_features_that_are_all_the_same_are_told():
-    with pytest.raises(InputError, match="CNN: all images have the same features"):
-        paper_figures._embedded("CNN", np.zeros((9, 384)))
+def test_features_that_are_all_the_same_are_told(pair):
+    dead = replace(pair[1], features=np.zeros_like(pair[1].features))
+    with pytest.raises(InputError, match="cnn: all images have the same features"):
+        paper_figures.figure5(pair[0], dead)
 
 
 def test_a_weight_is_trained_with_nothing_else_changed(pair, monkeypatch, capsys):

@@ -25,8 +25,8 @@ NETS = ("s1r0", "s1r1")
 LOSS = "loss_contrastive"
 FOLDS = (0, 1)
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""Choice: the paper's own steps cannot be read from its figure. Half a decade each, on both sides of
-the weight 1 that the paper trains with, and none."""
+"""Choice: the paper's own steps cannot be read from its figure. These are half a decade each, on
+both sides of the weight 1 that the paper trains with, and none."""
 
 
 def parse(text):
@@ -114,7 +114,7 @@ def _net(settings):
 
 
 def _accuracies(measured, count):
-    """Percent, weights x folds."""
+    """Percent, weights x folds; `measured` is {weight: Evaluated}."""
     rows = []
     for one in measured.values():
         samples = one.predictions if count == "by frame" else by_sequence(one.predictions)
@@ -143,16 +143,12 @@ def _draw(weights, curves, chance):
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.25, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
+        thick, thin = {"linewidth": 1.6, "markersize": 4}, {"linewidth": 0.7, "color": "0.3"}
         handles = [
-            *(
-                Line2D([], [], color=colour, linewidth=1.6, marker=marker, markersize=4, label=count)
-                for count, (colour, marker) in styles.items()
-            ),
-            *(
-                Line2D([], [], color="0.3", linewidth=0.7, dashes=dashes[fold], label=f"fold {fold}")
-                for fold in FOLDS
-            ),
-            Line2D([], [], color="0.4", linewidth=0.8, label="chance"),
+            Line2D([], [], color=colour, marker=marker, label=count, **thick)
+            for count, (colour, marker) in styles.items()
         ]
+        handles += [Line2D([], [], dashes=dashes[k], label=f"fold {k}", **thin) for k in FOLDS]
+        handles.append(Line2D([], [], color="0.4", linewidth=0.8, label="chance"))
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -30,8 +30,8 @@ CLASS_COLOURS = {
     "surprise": "#56B4E9",
     "neutral": "#000000",
 }
-"""The same in all pictures: the colours of Okabe and Ito, made for colour-blind eyes too. Wine takes
-the place of their reddish purple, which deuteranopes see close to the green."""
+"""The same in all pictures: the colours of Okabe and Ito, made for colour-blind eyes too, but wine
+for their reddish purple, which deuteranopes see close to the green."""
 
 CLASS_MARKERS = dict(zip(CLASS_COLOURS, "oPsD^vX*", strict=True))
 
@@ -119,9 +119,8 @@ def rows(faces):
     beside = 0.85
     size = (PAPER_WIDTH - beside) / max(8, len(columns))
     with matplotlib.rc_context(PAPER_STYLE):
-        figure = Figure(
-            figsize=(beside + size * len(columns), 0.2 + (size - 0.02) * len(captions)), layout="constrained"
-        )
+        width, height = beside + size * len(columns), 0.2 + (size - 0.02) * len(captions)
+        figure = Figure(figsize=(width, height), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0, hspace=0)
         grid = figure.subplots(len(captions), len(columns), squeeze=False)
         for axes_row, caption in zip(grid, captions, strict=True):

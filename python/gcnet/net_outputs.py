@@ -30,8 +30,8 @@ def central_crop(images):
 def forward(run, fold, images, blobs, references=None, threads=None):
     """{blob: float32 N x ...} that a fold's net makes of `images`, uint8 N x 64 x 64.
 
-    The metric-learning CNN needs their `references`, too. `threads` as of Engine.run_module. Raises InputError if the run's engine is
-    not installed, the caffemodel is truncated or of another net.
+    The metric-learning CNN needs their `references`, too. `threads` as of Engine.run_module. Raises
+    InputError if the run's engine is not installed, the caffemodel is truncated or of another net.
     """
     folder = run.fold_folder(fold)
     inputs = {"image": images}

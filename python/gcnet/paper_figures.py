@@ -97,7 +97,7 @@ def figure4_faces(evaluated, fold=None):
 
 
 def _spread(records, class_names):
-    """Indices of up to FACES records, by class: as varied in class, sequence, subject as they come."""
+    """Indices of up to FACES records, by class; of many classes, then sequences, then subjects."""
     chosen, labels, sequences, subjects = [], [], [], []
     while len(chosen) < min(FACES, len(records)):
         best = min(
@@ -149,37 +149,38 @@ def _check_pair(gcnet, cnn):
 
 
 def figure5_panels(gcnet, cnn, fold=None):
-    """Panels of Figure 5 from two Evaluated: pixels, CNN and GCNet features of one fold's test images.
+    """Panels of Figure 5 from two Evaluated: test images of one fold (None: the first of both).
 
-    Returns (fold, [scatter.Panel]). Raises InputError if they are not comparable.
+    Returns (fold, [scatter.Panel]): of pixels, CNN features and GCNet features. Raises InputError
+    if they are not comparable.
     """
     _check_pair(gcnet, cnn)
     fold = _fold([gcnet, cnn], fold)
     rows = [np.flatnonzero(one.predictions.folds == fold) for one in (gcnet, cnn)]
     records = [gcnet.predictions.records[i] for i in rows[0]]
     labels = tuple(record["label"] for record in records)
-    features = {
-        "(a) pixels": gcnet.inputs[rows[0]].reshape(len(records), -1),
-        "(b) CNN": cnn.features[rows[1]],
-        f"(c) {runs.NETS[gcnet.run.settings.net]}": gcnet.features[rows[0]],
-    }
+    pixels = gcnet.inputs[rows[0]].reshape(len(records), -1)
     return fold, [
-        scatter.Panel(caption, _embedded(caption, values), labels, np.ones(len(labels)))
-        for caption, values in features.items()
+        scatter.Panel(caption, _embedded(one, values), labels, np.ones(len(labels)))
+        for caption, one, values in (
+            ("(a) pixels", gcnet, pixels),
+            ("(b) CNN", cnn, cnn.features[rows[1]]),
+            (f"(c) {runs.NETS[gcnet.run.settings.net]}", gcnet, gcnet.features[rows[0]]),
+        )
     ]
 
 
-def _embedded(name, features):
+def _embedded(evaluated, features):
     if (features == features[0]).all():
         raise InputError(
-            f"{name}: all images have the same features, so that there is nothing to show; was it "
-            "trained long enough? See curves.png"
+            f"{evaluated.name}: all images have the same features, so that there is nothing to "
+            "show; was it trained long enough? See curves.png"
         )
     return scatter.embed(features)
 
 
 def figure6_panels(gcnet, cnn, fold=None):
-    """Panels of Figure 6 from two Evaluated: every frame of one fold's test sequences.
+    """Panels of Figure 6 from two Evaluated: every frame of the test sequences of one fold.
 
     Returns (fold, [scatter.Panel]): CNN and GCNet features as points, then the same with faces.
     Raises InputError if the runs are not comparable, the index has changed or has no frames between
@@ -198,8 +199,8 @@ def figure6_panels(gcnet, cnn, fold=None):
     expressions = tuple(frame.expression for frame in frames)
     expressiveness = np.array([frame.expressiveness for frame in frames])
     points = [
-        _embedded(run.name, forward(run, fold, images, [FEATURES], threads=1)[FEATURES])
-        for run in (cnn.run, gcnet.run)
+        _embedded(one, forward(one.run, fold, images, [FEATURES], threads=1)[FEATURES])
+        for one in (cnn, gcnet)
     ]
     return fold, [
         scatter.Panel(caption, points[of], expressions, expressiveness, faces)

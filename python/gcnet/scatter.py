@@ -136,10 +136,8 @@ def apart(points):
 
 def _draw_face(axes, panel, i):
     (x, y), half = panel.points[i], THUMBNAIL / 2
-    axes.imshow(
-        panel.faces[i], cmap="gray", vmin=0, vmax=255, extent=(x - half, x + half, y - half, y + half),
-        zorder=3,
-    )  # fmt: skip
+    place = (x - half, x + half, y - half, y + half)
+    axes.imshow(panel.faces[i], cmap="gray", vmin=0, vmax=255, extent=place, zorder=3)
     axes.add_patch(
         Rectangle(
             (x - half, y - half), 2 * half, 2 * half, fill=False, linewidth=1.4, zorder=4,

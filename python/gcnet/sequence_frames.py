@@ -14,7 +14,7 @@ from gcnet.protocol import NEUTRAL, ascending, folds
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame of a sequence: its row, the sequence's expression, and from 0 (neutral) to 1 (apex)."""
+    """A frame: its row, its sequence's expression, how expressive it is from 0 (neutral) to 1."""
 
     row: Row
     expression: str
