@@ -161,7 +161,7 @@ def _check_belongs(run, index, folder, results):
             f"{path}: its predictions are of another database ({results['index']}, with another "
             f"content than {tested_on} has); {remedy}"
         )
-    now = caffemodels(run)
+    now = caffemodels(run, finished_folds(run))
     for fold in sorted({*now, *results["caffemodels"]}, key=int):
         if fold not in now:
             raise InputError(f"{path}: counts fold {fold}, which is not finished; {remedy}")
@@ -178,9 +178,9 @@ def _check_belongs(run, index, folder, results):
             )
 
 
-def caffemodels(run):
-    """{fold as text: SHA-256 of its final caffemodel, by finished.json} of the finished folds."""
-    return {str(fold): _finished(run, fold)["sha256"] for fold in finished_folds(run)}
+def caffemodels(run, folds):
+    """{fold as text: SHA-256 of its final caffemodel, by finished.json}."""
+    return {str(fold): _finished(run, fold)["sha256"] for fold in folds}
 
 
 def finished_folds(run):

@@ -233,7 +233,7 @@ def _results(run, index, predictions, out):
         if index is None
         else {},
         "index_sha256": settings.index_sha256 if index is None else runs.sha256(index),
-        "caffemodels": evaluated.caffemodels(run),
+        "caffemodels": evaluated.caffemodels(run, sorted(set(predictions.folds.tolist()))),
         "sha256": {name: runs.sha256(out / name) for name in ("predictions.csv", "outputs.npz")},
         "revision": runs.git_revision(),
         "command": shlex.join(["python", *sys.argv]),
