@@ -51,7 +51,7 @@ def _parser():
     commands = parser.add_subparsers(dest="figure", required=True, metavar="FIGURE")
     for name, summary in SUMMARIES.items():
         command = commands.add_parser(
-            name, help=summary, description=summary.capitalize() + ".", epilog=EXAMPLE,
+            name, help=summary, description=f"Draw {summary}.", epilog=EXAMPLE,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         command.add_argument("--run", required=True, help="run folder of a GCNet")

@@ -41,7 +41,7 @@ def figure6(gcnet, cnn, fold=None):
     return scatter.draw(panels, 2, gcnet.run.class_names), (
         f"Figure 6: t-SNE (perplexity {scatter.perplexity(panels[0].points):.3g}) of features of "
         "the first fully connected layer, of all frames of test sequences; the lighter, the less "
-        "expressive: the nearer in time to the neutral frame. "
+        "expressive: the nearer in time to a neutral frame. "
         f"{_source([gcnet, cnn], fold)}"
     )
 

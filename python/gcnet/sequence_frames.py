@@ -58,21 +58,25 @@ def _frames(rows, class_names):
     neutral = [int(row.frame) for row in rows if row.label == NEUTRAL]
     if not neutral or min(neutral) > min(apex):
         return []
+    ordered = sorted(rows, key=lambda row: int(row.frame))
+    end = int(ordered[-1].frame)
     return [
-        Frame(row, expression, expressiveness(int(row.frame), min(neutral), apex))
-        for row in sorted(rows, key=lambda row: int(row.frame))
+        Frame(row, expression, expressiveness(int(row.frame), min(neutral), apex, end))
+        for row in ordered
     ]
 
 
-def expressiveness(frame, neutral, apex):
+def expressiveness(frame, neutral, apex, end):
     """From 0 to 1: where a frame is between the neutral frame and the first of the `apex` frames.
 
-    After the last apex frame it falls as it rose before the first one (MMI's videos return to
-    neutral). How much a face moves from frame to frame is in no index, so time stands for it.
+    After the last apex frame it falls in the same way to the `end` of the sequence, where MMI's
+    videos are neutral again. How much a face moves from frame to frame is in no index, so time
+    stands for it.
     """
     first, last = min(apex), max(apex)
-    away = max(first - frame, frame - last, 0)
-    return max(0.0, 1 - away / (first - neutral))
+    if frame < first:
+        return max(0.0, (frame - neutral) / (first - neutral))
+    return (end - frame) / (end - last) if frame > last else 1.0
 
 
 def read_faces(table, frames):
