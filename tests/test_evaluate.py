@@ -476,3 +476,18 @@ def test_without_a_run_tests_on_other_databases_are_shown_too(
     photos.unlink()
     with pytest.raises(InputError, match="photos/index.csv: is gone; restore it, or delete"):
         evaluated.load(copied, photos)
+
+
+def test_generated_references_are_measured_against_the_real_ones_and_the_unchanged_input():
+    images = np.zeros((3, 64, 64), np.uint8)
+    references = images.copy()
+    references[:2] = 128
+    generated = np.zeros((3, 1, 64, 64), np.float32)
+    generated[0] = 0.5
+    generated[2] = 9  # its own reference: says nothing about generation
+    tested = evaluation._Tested(0, [], images, references, np.zeros(3), {"generated": generated})
+    half = 0.5 * 64 * 64 * 0.25  # of a face that is wrong by 0.5 everywhere
+    assert evaluation._generation([tested]) == {"generated": half / 2, "unchanged": half}
+    own = evaluation._Tested(0, [], images, images, np.zeros(3), {"generated": generated})
+    assert evaluation._generation([own]) is None
+    assert evaluation._generation([evaluation._Tested(0, [], images, images, np.zeros(3), {})]) is None

@@ -74,7 +74,7 @@ def an_evaluated(folder, net="s1r1", tested=TESTED, **changes):
         "run": run.name, "net": net, "classes": "7", "engine": "bvlc",
         "index": run.settings.index, "index_sha256": run.settings.index_sha256,
         "each_net_tests_all": False, "unfinished": {2: 10}, "missing": [3, 4, 5, 6, 7, 8, 9],
-        **evaluation.scores(predictions), "paper": {"CK+ 7": 97.93}, **changes,
+        **evaluation.scores(predictions), "generation": None, "paper": {"CK+ 7": 97.93}, **changes,
     }))  # fmt: skip
     generator = np.random.default_rng(5)
     inputs, generated = generator.integers(0, 256, (2, len(tested), 64, 64)).astype(np.uint8)

@@ -47,6 +47,7 @@ def an_evaluated(folder, net="s1r1", wrong=(0,), folds=range(10), index=None, **
         "index_sha256": settings.index_sha256 if index is None else index,
         "each_net_tests_all": index is not None,
         **json.loads(json.dumps(evaluation.scores(predictions))),
+        "generation": {"generated": 33.04, "unchanged": 18.96} if net == "s1r1" else None,
     }
     place = run.folder / f"on-{runs.database_name(index)}" if index else run.folder
     return Evaluated(run, place, results, predictions, None, None, None)
@@ -70,6 +71,8 @@ def test_a_row_has_our_numbers_with_their_run_and_the_papers_with_its_database()
     assert 0 < float(row["p"]) <= 1
     assert cells(accuracy, 0)["difference to the CNN [95 %]"] == "-"
     assert CKPLUS in tables.settings_text(accuracy.settings)
+    told = [note for note in accuracy.notes if note.startswith("Generated reference, GCNet S1R1")]
+    assert len(told) == 1 and "33.0 a face" in told[0] and told[0].endswith("has 19.0")
     assert cells(recall, 1)["anger"] == "80.00" and cells(recall, 1)["fear"] == "100.00"
 
 

@@ -110,11 +110,12 @@ def _deviation(values):
 
 @dataclass(frozen=True)
 class _Tested:
-    """N test images, uint8 N x 64 x 64, and what a fold's net makes of them: blobs by name."""
+    """N test images and references, uint8 N x 64 x 64, and the blobs that a fold's net makes."""
 
     fold: int
     records: list
     images: np.ndarray
+    references: np.ndarray
     labels: np.ndarray
     blobs: dict
 
@@ -159,7 +160,7 @@ def evaluate(run, index=None):
     (out / REPORT).unlink(missing_ok=True)
     evaluated.write_predictions(out / "predictions.csv", predictions)
     evaluated.write_arrays(out / "outputs.npz", **_arrays(parts))
-    results = _results(run, index, predictions, out)
+    results = _results(run, index, predictions, _generation(parts), out)
     figures.confusion(results["confusion"], run.class_names, out / "confusion.png")
     with replacing(out / "curves.png", "wb") as file:
         file.write(curves)
@@ -194,7 +195,7 @@ def _test(run, fold, lmdb):
     images, references = central_crop(pairs).swapaxes(0, 1)
     # On one thread each, so that the same run gives the same bits whatever else there is to do.
     made = forward(run, fold, images, blobs, references, threads=1)
-    return _Tested(fold, records, images, labels, made)
+    return _Tested(fold, records, images, references, labels, made)
 
 
 def _arrays(parts):
@@ -215,7 +216,28 @@ def _pixels(values):
     return np.clip(np.rint(WHITE * values), 0, 255).astype(np.uint8)
 
 
-def _results(run, index, predictions, out):
+def _generation(parts):
+    """How near the generated references come to the real ones: the half squared error a face (eq. 5)
+    of the "generated" and, to compare, of the input left "unchanged", over the test images that are
+    not their own reference. None of a net that generates nothing, or without real references.
+    """
+    if GENERATED not in parts[0].blobs:
+        return None
+    errors = {"generated": [], "unchanged": []}
+    for part in parts:
+        real = part.references / np.float32(WHITE)
+        other = (part.references != part.images).any(axis=(1, 2))
+        for name, made in (
+            ("generated", part.blobs[GENERATED][:, 0]),
+            ("unchanged", part.images / np.float32(WHITE)),
+        ):
+            errors[name] += (0.5 * ((made - real)[other] ** 2).sum(axis=(1, 2))).tolist()
+    if not errors["generated"]:
+        return None
+    return {name: float(np.mean(values)) for name, values in errors.items()}
+
+
+def _results(run, index, predictions, generation, out):
     """The content of results.json, for a run whose other files are in `out`."""
     settings = run.settings
     tested_on = settings.index if index is None else runs.portable(index)
@@ -229,6 +251,7 @@ def _results(run, index, predictions, out):
         "unfinished": _unfinished(run),
         "missing": [fold for fold in range(FOLDS) if fold not in run.folds()],
         **scores(predictions),
+        "generation": generation,
         "paper": paper.accuracies(settings.net, settings.classes, runs.database_name(tested_on))
         if index is None
         else {},
@@ -375,6 +398,8 @@ def as_text(results):
         f"chance {results['chance']:.2f} %, "
         f"always the largest class {results['largest_class']:.2f} %",
     ]
+    if results["generation"]:
+        lines.append(f"generated reference: {tables.generation_text(results['generation'])}")
     for database, accuracy in results["paper"].items():
         value = "no such row" if accuracy is None else f"{accuracy:.2f} %"
         lines.append(f"paper, on the real database {database}: {value}")

@@ -146,6 +146,7 @@ def _accuracy(group):
                 "frame": frame,
                 "sequence": sequence,
                 "difference_to_cnn": difference,
+                "generation": one.results["generation"],
                 "paper": accuracies,
             }
         )
@@ -162,6 +163,11 @@ def _accuracy(group):
             f"{runs.NETS['mlcnn']}: is shown the person's real neutral image in the test, too, which "
             "no other model here is"
         )
+    notes += [
+        f"Generated reference, {_model(one)}: {generation_text(one.results['generation'])}"
+        for one in group
+        if one.results["generation"]
+    ]
     columns = (
         "model", "folds",
         "by frame,\nmean ± sd", "by frame,\npooled [95 %]",
@@ -201,6 +207,13 @@ def mean_text(count):
 def interval_text(interval):
     """ " [58.1, 64.3]", or nothing where there is no interval."""
     return "" if interval is None else f" [{interval[0]:.1f}, {interval[1]:.1f}]"
+
+
+def generation_text(generation):
+    return (
+        f"half squared error {generation['generated']:.1f} a face from the real neutral one; the "
+        f"input itself has {generation['unchanged']:.1f}"
+    )
 
 
 def _pooled(count):
