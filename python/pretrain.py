@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 
+from data_prep.build_lmdb import IDENTITY_COPIES
 from gcnet import pretraining, runs
 from gcnet.engine import ENGINES
 from gcnet.errors import one_line_errors
@@ -33,8 +34,9 @@ def main():
         "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else torch)"
     )
     parser.add_argument(
-        "--copies", type=int, default=0, help="augmented copies of each face (%(default)s)"
-    )
+        "--copies", type=int, default=IDENTITY_COPIES,
+        help="augmented copies of each face (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of data and training (%(default)s)")
     parser.add_argument(
         "--prototxt", default=runs.PROTOTXT, metavar="FOLDER",

@@ -55,10 +55,11 @@ class CaffeLog:
 
 def of_run(run):
     """{fold: CaffeLog} of the folds of a Run that have been started."""
-    return {fold: _of_file(run.fold_folder(fold) / "caffe.log") for fold in run.folds()}
+    return {fold: of_file(run.trained(fold).log) for fold in run.folds()}
 
 
-def _of_file(path):
+def of_file(path):
+    """The CaffeLog of a file; an empty one if there is none."""
     if not path.is_file():
         return CaffeLog()
     with open(path, encoding="utf-8", errors="replace") as lines:

@@ -194,7 +194,8 @@ def _finished(run, fold):
         return {name: content[name] for name in ("sha256", "solver_sha256", "net_sha256")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{runs.portable(path)}: does not say what was trained ({error}); train the fold again"
+            f"{runs.portable(path)}: does not say what was trained ({error}); train the fold again, "
+            f"after deleting {runs.portable(path.parent)}"
         ) from None
 
 
@@ -223,7 +224,10 @@ def _check_snapshot(run, fold):
         (folder / "net.prototxt", "net_sha256"),
     ):
         if not path.is_file():
-            raise InputError(f"{runs.portable(path)}: is missing; train fold {fold} again")
+            raise InputError(
+                f"{runs.portable(path)}: is missing; train fold {fold} again, after deleting "
+                f"{runs.portable(folder)}"
+            )
         if runs.sha256(path) != finished[recorded]:
             told = (
                 "is not the snapshot that training ended with"

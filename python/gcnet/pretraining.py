@@ -17,8 +17,8 @@ from pathlib import Path
 
 from data_prep import build_lmdb
 from data_prep.atomic import replacing
-from gcnet import caffe_train, engine as engines, prototxt, runs
-from gcnet.caffe_log import CaffeLog
+from gcnet import caffe_log, caffe_train, prototxt, runs
+from gcnet import engine as engines
 from gcnet.caffe_train import Training, say
 from gcnet.errors import InputError
 from torchcaffe.schema.caffe_pb2 import NetParameter
@@ -32,12 +32,11 @@ class Part:
 
     net: str
     encoder: str
-    loss: str
 
 
 PARTS = {
-    "autoencoder": Part("pretrain_autoencoder", "encoder1", "loss_reconstruction"),
-    "identity": Part("pretrain_identity", "encoder2", "loss_identification"),
+    "autoencoder": Part("pretrain_autoencoder", "encoder1"),
+    "identity": Part("pretrain_identity", "encoder2"),
 }
 
 
@@ -53,15 +52,9 @@ def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder,
     result, and as training does.
     """
     part, caffe = PARTS[name], engines.find(engine)
-    texts = _texts(part, folder)
-    if max_iter is None:
-        max_iter = int(prototxt.value(texts["solver"], "max_iter"))
-    if batch is None:
-        batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
-    for option, value, least in (("max-iter", max_iter, 1), ("batch", batch, 1),
-                                 ("copies", copies, 0), ("seed", seed, 0)):  # fmt: skip
-        if value < least:
-            raise InputError(f"--{option} {value}: give {least} or more")
+    paths = _paths(part, folder)
+    texts = runs.read_texts(paths)
+    max_iter, batch = runs.checked_size(paths, texts, max_iter, batch, copies, seed)
     if not Path(index).is_file():
         raise InputError(f"{index}: no such file; give the index.csv of aligned faces")
     settings = {
@@ -106,7 +99,7 @@ def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder,
                 "identities": identities,
                 "left_out": len(data["left_out"]),
             },
-            "result": _result(trained, part),
+            "result": _result(trained),
             "run": runs.portable(path),
         }
         _keep_encoder(trained.final_caffemodel, part.encoder, weights, description)
@@ -114,19 +107,21 @@ def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder,
     return weights
 
 
-def _texts(part, folder):
-    texts = {}
-    for kind, file in (("net", f"{part.net}.prototxt"), ("solver", f"solver_{part.net}.prototxt")):
-        path = Path(folder) / file
+def _paths(part, folder):
+    """{"net", "solver": Path} of what is pre-trained."""
+    paths = {
+        "net": Path(folder) / f"{part.net}.prototxt",
+        "solver": Path(folder) / f"solver_{part.net}.prototxt",
+    }
+    for path in paths.values():
         if not path.is_file():
             raise InputError(f"{path}: no such file; give a folder with a copy of prototxt/")
-        texts[kind] = path.read_text(encoding="utf-8")
-    return texts
+    return paths
 
 
 def _made_before(weights, settings):
     """Whether the weights are there, of these settings; raises InputError if of other ones."""
-    description = read_description(weights)
+    description = _description(weights)
     if description is None:
         return False
     old = description["settings"]
@@ -137,12 +132,11 @@ def _made_before(weights, settings):
     return True
 
 
-def read_description(weights):
+def _description(weights):
     """What the JSON beside weights says, or None if either is not there.
 
     Raises InputError if the JSON cannot be read or is of another file.
     """
-    weights = Path(weights)
     path = weights.with_suffix(".json")
     if not (weights.is_file() and path.is_file()):
         return None
@@ -165,26 +159,20 @@ def _rendered(part, texts, settings, path, lmdbs, data):
     net = prototxt.set_value(net, "data_param.batch_size", settings["batch"], "data", "TRAIN")
     if "identity/fc2" in prototxt.layer_names(net):
         identities = len(data["class_names"])
-        net = prototxt.set_value(
-            net, "inner_product_param.num_output", identities, "identity/fc2"
-        )
+        net = prototxt.set_value(net, "inner_product_param.num_output", identities, "identity/fc2")
     test_batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
     test_iter = -(-data["test"]["records"] // test_batch)
-    solver = runs.rendered_solver(
-        solver, path, settings["max_iter"], test_iter, settings["seed"]
-    )
+    solver = runs.rendered_solver(solver, path, settings["max_iter"], test_iter, settings["seed"])
     return {"net": net, "solver": solver}
 
 
-def _result(trained, part):
-    """The losses of the last hundredth of the training and of the last test."""
-    with open(trained.log, encoding="utf-8", errors="replace") as lines:
-        log = CaffeLog(lines)
-    last = {
-        name: values[max(values)] for name, values in log.test.items()
+def _result(trained):
+    """{"train", "test": {output: value}} as the log shows them last: of one batch, of all tests."""
+    log = caffe_log.of_file(trained.log)
+    return {
+        kind: {name: values[max(values)] for name, values in outputs.items()}
+        for kind, outputs in (("train", log.train), ("test", log.test))
     }
-    curve = log.train.get(part.loss) or log.train["loss"]
-    return {"train": {part.loss: curve[max(curve)]}, "test": last}
 
 
 def _keep_encoder(caffemodel, encoder, weights, description):

@@ -15,8 +15,7 @@ import matplotlib.pyplot as plt
 
 from data_prep.atomic import replacing
 from data_prep.build_lmdb import COPIES
-from gcnet import prototxt, runs, training, variants
-from gcnet.caffe_log import CaffeLog
+from gcnet import caffe_log, prototxt, runs, training, variants
 from gcnet.errors import InputError
 
 FOLDER = runs.RUNS / "readings"
@@ -190,7 +189,7 @@ def _train(name, index, fold):
     sources = FOLDER / "prototxt" / name
     net = variants.write(sources, runs.PROTOTXT, experiment.net, experiment.change)
     log_path = FOLDER / name / f"fold{fold}" / "caffe.log"
-    if not _read(log_path).diverged:
+    if not caffe_log.of_file(log_path).diverged:
         try:
             training.train(
                 FOLDER / name,
@@ -208,21 +207,16 @@ def _train(name, index, fold):
                 command=shlex.join(["python", *sys.argv]),
             )
         except InputError:
-            if not _read(log_path).diverged:  # a loss that is no number is a result here
+            # A loss that is no number is a result here.
+            if not caffe_log.of_file(log_path).diverged:
                 raise
-    log = _read(log_path)
+    log = caffe_log.of_file(log_path)
     curves = {("test", output): curve for output, curve in log.test.items()}
     for output, curve in log.train.items():
         if output.startswith("loss_"):
             weight = float((prototxt.values(net, "loss_weight", output) or [1])[0])
             curves["train", output] = {at: value / weight for at, value in curve.items()}
     return curves, list(log.test["accuracy"].values())[-1] if not log.diverged else None
-
-
-def _read(log_path):
-    if not log_path.is_file():
-        return CaffeLog()
-    return CaffeLog(log_path.read_text(encoding="utf-8", errors="replace").splitlines())
 
 
 def _draw(path, logs, panels):

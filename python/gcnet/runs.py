@@ -111,17 +111,7 @@ def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights
     Raises InputError for an index or weights file that is not there, or an unknown net.
     """
     paths, texts = source_paths(net, folder), source_texts(net, folder)
-    if max_iter is None:
-        with _naming(paths["solver"]):
-            max_iter = int(prototxt.value(texts["solver"], "max_iter"))
-    if batch is None:
-        with _naming(paths["net"]):
-            batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
-    for name, value, least in (
-        ("max-iter", max_iter, 1), ("batch", batch, 1), ("copies", copies, 0), ("seed", seed, 0)
-    ):  # fmt: skip
-        if value < least:
-            raise InputError(f"--{name} {value}: give {least} or more")
+    max_iter, batch = checked_size(paths, texts, max_iter, batch, copies, seed)
     for path in (index, *weights):
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file")
@@ -139,6 +129,25 @@ def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights
         prototxt=portable(folder),
         prototxt_sha256=digest_of(texts.values()),
     )
+
+
+def checked_size(paths, texts, max_iter, batch, copies, seed):
+    """(iterations, batch); None means what `texts` say, those of the solver and net at `paths`.
+
+    Raises InputError if a number is too small.
+    """
+    if max_iter is None:
+        with _naming(paths["solver"]):
+            max_iter = int(prototxt.value(texts["solver"], "max_iter"))
+    if batch is None:
+        with _naming(paths["net"]):
+            batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
+    for name, value, least in (
+        ("max-iter", max_iter, 1), ("batch", batch, 1), ("copies", copies, 0), ("seed", seed, 0)
+    ):  # fmt: skip
+        if value < least:
+            raise InputError(f"--{name} {value}: give {least} or more")
+    return max_iter, batch
 
 
 @contextlib.contextmanager
@@ -174,8 +183,13 @@ def _existing(path):
 
 def source_texts(net, folder):
     """{"solver", "net", "deploy": text} of a net; raises InputError naming a file that is wrong."""
+    return read_texts(source_paths(net, folder))
+
+
+def read_texts(paths):
+    """{name: text} of prototxt files, {name: Path}; raises InputError naming one that is wrong."""
     texts = {}
-    for name, path in source_paths(net, folder).items():
+    for name, path in paths.items():
         with _naming(path):
             texts[name] = path.read_text(encoding="utf-8")
             prototxt.parse(texts[name])
