@@ -2,8 +2,8 @@
 
 A resumed training continues from its newest whole snapshot: weights, momentum and iteration. BVLC
 Caffe saves neither where its Data layer was in the LMDB nor its random state, so a resumed training
-reads the (shuffled) LMDB from its start again and draws other crops and dropout than an unbroken one
-would have; it continues the same loss curve but not bit by bit.
+reads the (shuffled) LMDB from its start again and draws other crops and dropout than an unbroken
+one would have; it continues the same loss curve but not bit by bit.
 
 Trainings run side by side, each `caffe train` with its share of the cores, because OpenBLAS gains
 little from a second thread here: an iteration of S1R1 takes 2.7 s on one core and 2.06 s on two, so

@@ -194,8 +194,8 @@ def _finished(run, fold):
         return {name: content[name] for name in ("sha256", "solver_sha256", "net_sha256")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{runs.portable(path)}: does not say what was trained ({error}); train the fold again, "
-            f"after deleting {runs.portable(path.parent)}"
+            f"{runs.portable(path)}: does not say what was trained ({error}); "
+            f"train the fold again, after deleting {runs.portable(path.parent)}"
         ) from None
 
 

@@ -146,7 +146,9 @@ def _description(weights):
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not readable ({error}); remove it and {weights}") from None
     if digest != runs.sha256(weights):
-        raise InputError(f"{path}: is of another file than {weights}; remove both and make them anew")
+        raise InputError(
+            f"{path}: is of another file than {weights}; remove both and make them anew"
+        )
     return description
 
 

@@ -209,7 +209,7 @@ def _said(probabilities, label):
 
 
 def _mistakes(image):
-    """Where an image stands when the wrong ones come first, as in report.js: the larger, the sooner.
+    """An image's place when the wrong ones come first, as in report.js: the larger, the sooner.
 
     First by the probabilities of all wrong predictions together; then, where there is none, by how
     unsure the models are.

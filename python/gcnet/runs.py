@@ -7,8 +7,8 @@
 `fold<k>/caffe.log`                     Caffe's own log, of all its starts one after the other
 `fold<k>/fold.json`                     what the fold's LMDBs were made from
 `fold<k>/snapshot_iter_N.*`             snapshots; once finished, only that of the last iteration
-`fold<k>/finished.json`                 once it is trained to its last iteration: which solver, net and
-                                        caffemodel belong together, by their SHA-256
+`fold<k>/finished.json`                 once it is trained to its last iteration: which solver, net
+                                        and caffemodel belong together, by their SHA-256
 `results.json`, `report.html`, ...      what gcnet.evaluation makes of it
 ======================================  =======================================================
 

@@ -160,8 +160,8 @@ def _accuracy(group):
         notes.append(f"Rows of fewer than {FOLDS} folds are of those alone")
     if any(one.run.settings.net == "mlcnn" for one in group):
         notes.append(
-            f"{runs.NETS['mlcnn']}: is shown the person's real neutral image in the test, too, which "
-            "no other model here is"
+            f"{runs.NETS['mlcnn']}: is shown the person's real neutral image in the test, too, "
+            "which no other model here is"
         )
     notes += [
         f"Generated reference, {_model(one)}: {generation_text(one.results['generation'])}"
@@ -368,7 +368,7 @@ def _cross_database(group):
     notes = [
         "Accuracy by frame; the net of every fold named is tested on all images, ± standard "
         "deviation over these nets; [ ] 95 % interval, bootstrap over subjects",
-        *(f"{tested.database}: {tested.index} (SHA-256 {tested.sha256[:12]})" for tested in columns),
+        *(f"{test.database}: {test.index} (SHA-256 {test.sha256[:12]})" for test in columns),
     ]
     return Table(
         "Accuracy in per cent on databases that the nets do not know",
