@@ -28,6 +28,10 @@ def main():
         "-o", "--output", default=runs.ROOT / "weights", metavar="FOLDER",
         help="folder of encoder1.caffemodel or encoder2.caffemodel (default weights/)",
     )  # fmt: skip
+    parser.add_argument(
+        "--runs", default=pretraining.FOLDER, metavar="FOLDER",
+        help="where it trains, in a folder of its own (default runs/pretrain)",
+    )  # fmt: skip
     parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
     parser.add_argument("--batch", type=int, help="faces in a batch (default: the net's, 64)")
     parser.add_argument(
@@ -47,6 +51,7 @@ def main():
         chosen.part,
         index=chosen.index,
         output=chosen.output,
+        work=chosen.runs,
         max_iter=chosen.max_iter,
         batch=chosen.batch,
         engine=chosen.engine,

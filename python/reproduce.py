@@ -8,8 +8,8 @@ from gcnet import experiments
 from gcnet.errors import one_line_errors
 
 EXAMPLE = """example:
-  python python/reproduce.py table2               from data/ckplus and data/casia_webface (make data)
-  python python/reproduce.py table2 --quick       everything in minutes, on small synthetic databases
+  python python/reproduce.py table2              from data/ckplus and data/casia_webface (make data)
+  python python/reproduce.py table2 --quick      everything in minutes, on small synthetic databases
   python python/reproduce.py table4 --synthetic --nets cnn,s1r1
   python python/reproduce.py weights --synthetic  pre-training alone
 It prints each command that it runs. The same command again goes on where it was stopped. Results
@@ -31,6 +31,8 @@ def main():
         )  # fmt: skip
     parser.add_argument("--nets", default="", help="only these of the table's nets: cnn,s1r1")
     chosen = parser.parse_args()
+    if chosen.what == "weights" and chosen.nets:
+        parser.error("--nets: not for weights")
     if chosen.what == "weights":
         experiments.make_weights(experiments.SCALES[chosen.scale])
         return

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -36,8 +37,9 @@ def scales(tmp_path, monkeypatch):
 def typed(monkeypatch):
     """The commands that an experiment would run, as lists of words."""
     commands = []
-    monkeypatch.setattr(experiments, "_do", lambda *words: commands.append(list(words)))
-    monkeypatch.setattr(runs, "load", lambda folder: folder)
+    monkeypatch.setattr(
+        experiments, "_do", lambda *words, made=None: commands.append(list(words))
+    )
     monkeypatch.setattr(experiments, "write_results", lambda *arguments: None)
     return commands
 
@@ -46,6 +48,10 @@ def have(scale, *databases):
     for name in databases:
         (scale.data / name / "faces").mkdir(parents=True)
         (scale.data / name / "faces" / "index.csv").write_text("")
+        (scale.data / name / "database").mkdir()
+        if scale.synthesize:
+            options = shlex.join(scale.synthesize[name])
+            (scale.data / name / "synthesize.txt").write_text(options)
 
 
 def option(command, name):
@@ -56,7 +62,7 @@ def test_real_databases_that_are_missing_are_all_named(scales, typed):
     have(scales["paper"], "oulu_casia")
     with pytest.raises(InputError) as told:
         experiments.run("table6", "paper")
-    for name in ("ckplus", "mmi", "fer2013", "sfew", "raf_db"):
+    for name in ("casia_webface", "ckplus", "mmi", "fer2013", "sfew", "raf_db"):
         assert f"make data DATABASE={name} ROOT=" in str(told.value)
     assert "oulu_casia" not in str(told.value) and not typed
 
@@ -70,6 +76,9 @@ def test_the_papers_table_trains_six_nets_from_their_encoders_for_the_solvers_it
     trainings = [command for command in typed if command[0] == "python/train_folds.py"]
     assert parts == ["identity", "autoencoder"]
     assert [option(training, "--net") for training in trainings] == list(runs.NETS)
+    typed.clear()
+    experiments.run("table3", "paper", ["s1r1"])
+    assert [option(command, "--net") for command in typed if "train_folds" in command[0]] == ["s1r1"]
     for training in trainings:
         assert option(training, "--classes") == "8" and option(training, "--folds") == "0-9"
         assert "--max-iter" not in training and "--batch" not in training
@@ -96,6 +105,15 @@ def test_a_longer_training_than_the_papers_is_refused(scales, typed):
     have(scales["paper"], "ckplus", "casia_webface")
     with pytest.raises(InputError, match="give --synthetic or --quick"):
         experiments.run("longer", "paper")
+    assert not typed
+
+
+def test_a_synthetic_database_made_with_other_options_is_not_taken_for_this_one(scales, typed):
+    have(scales["quick"], "ckplus")
+    changed = replace(scales["quick"], synthesize={"ckplus": ("--subjects", "30")})
+    with pytest.raises(InputError, match="ckplus: was not synthesized with --subjects 30; delete"):
+        experiments.prepare(changed, ["ckplus"])
+    assert not typed
 
 
 def test_a_command_that_fails_stops_the_experiment(scales, capfd):
@@ -106,25 +124,30 @@ def test_a_command_that_fails_stops_the_experiment(scales, capfd):
     assert "--subjects: give a whole number" in capfd.readouterr().err
 
 
-def test_ctrl_c_reaches_the_command_at_work_and_waits_for_it(tmp_path):
-    code = (
-        "from gcnet import experiments\n"
-        "experiments._do('-c', '''import time, pathlib\n"
-        "try:\n    pathlib.Path(%r).touch(); time.sleep(60)\n"
-        "except KeyboardInterrupt:\n    time.sleep(1); pathlib.Path(%r).touch()''')\n"
-    ) % (str(tmp_path / "started"), str(tmp_path / "ended well"))
+@pytest.mark.parametrize("sent", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2])
+def test_a_stop_reaches_the_command_at_work_and_waits_for_it(sent, tmp_path):
+    started, ended, interrupted = (tmp_path / name for name in ("started", "ended", "interrupted"))
+    command = (
+        "import time, pathlib\n"
+        f"try:\n    pathlib.Path({str(started)!r}).touch(); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        f"    pathlib.Path({str(interrupted)!r}).touch(); time.sleep({len(sent)} ** 4)\n"
+        f"    pathlib.Path({str(ended)!r}).touch()\n"
+    )
+    code = f"from gcnet import experiments; experiments._do('-c', {command!r})"
     path = os.pathsep.join([str(ROOT / "python"), str(ROOT)])
     process = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    while not (tmp_path / "started").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=30)
-    assert (tmp_path / "ended well").exists()
+    for number, before in zip(sent, (started, interrupted), strict=False):
+        while not before.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+    process.wait(timeout=12)
+    assert ended.exists() == (len(sent) == 1)
 
 
 @pytest.fixture
@@ -132,17 +155,20 @@ def tiny_scale(scales):
     return replace(
         scales["quick"],
         folds="0", max_iter=2, batch=4,
-        pretraining={part: ("--max-iter", "2", "--batch", "4") for part in ("identity", "autoencoder")},
+        pretraining=dict.fromkeys(("identity", "autoencoder"), ("--max-iter", "2", "--batch", "4")),
         synthesize={
             "casia_webface": ("--identities", "3", "--images", "12", "--studio"),
-            "ckplus": ("--studio", "--landmarks", "--subjects", "12", "--sequences", "7", "--frames", "4"),
+            "ckplus": (
+                "--studio", "--landmarks", "--subjects", "12", "--sequences", "7", "--frames", "4",
+            ),
         },
     )  # fmt: skip
 
 
 def test_from_nothing_to_table_figures_and_report(scales, tiny_scale, monkeypatch, capfd):
     monkeypatch.setitem(scales, "quick", tiny_scale)
-    folder = experiments.run("table2", "quick", ["cnn", "s1r1"])
+    experiments.run("table2", "quick", ["cnn", "s1r1"])
+    folder = tiny_scale.runs / "table2"
     printed = capfd.readouterr().out
     assert "GCNet S1R1" in printed and "97.93" in printed and str(folder / "s1r1") in printed
     assert "97.93" in json.dumps(json.loads((folder / "table.json").read_text()))

@@ -1,8 +1,6 @@
 """Pre-training of the encoders, and folds that start from them."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -35,7 +33,7 @@ def surroundings(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("surroundings")
         patch.setattr(runs, "LMDBS", folder / "lmdbs")
-        patch.setattr(pretraining, "FOLDER", folder / "pretrain")
+        patch.setenv("GCNET_FOLDS", str(folder / "lmdbs"))  # of the command
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
 
@@ -50,7 +48,8 @@ def pretrain(part, index, output, nets, **changes):
     settings = {
         "max_iter": 3, "batch": None, "engine": None, "copies": 0, "seed": 1, "command": "typed",
     }  # fmt: skip
-    return pretraining.pretrain(part, index, output, folder=nets, **{**settings, **changes})
+    work = nets.parent / "runs"
+    return pretraining.pretrain(part, index, output, work, folder=nets, **{**settings, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,8 @@ def test_weights_are_the_encoder_of_the_trained_net_and_say_where_they_come_from
         assert description["result"]["train"][loss] > 0 and description["result"]["test"][loss] > 0
         trained = runs.TrainedFolder(engine.ROOT / description["run"], 3).final_caffemodel
         kept, whole = blobs(path), blobs(trained)
-        assert set(kept) == {name for name in whole if name.startswith(f"{encoder}/") and whole[name]}
+        own = {name for name in whole if name.startswith(f"{encoder}/") and whole[name]}
+        assert set(kept) == own
         assert all(kept[name] == whole[name] for name in kept)
         assert sum(map(len, kept.values())) == BLOBS
 
@@ -111,31 +111,38 @@ def test_weights_that_are_not_those_of_the_description_are_told(weights, index, 
         pretrain("autoencoder", index, tmp_path, nets)
 
 
-def test_a_killed_pre_training_goes_on(index, nets, tmp_path):
+def test_a_stopped_pre_training_goes_on_and_keeps_its_first_command(index, nets, tmp_path):
     command = [
         sys.executable, engine.ROOT / "python" / "pretrain.py", "identity", "--index", index,
-        "-o", tmp_path / "weights", "--prototxt", nets, "--max-iter", "40",
+        "-o", tmp_path / "weights", "--runs", tmp_path / "runs", "--prototxt", nets, "--max-iter", "40",
     ]  # fmt: skip
-    code = (
-        "import runpy, sys; from pathlib import Path; from gcnet import pretraining, runs;"
-        "pretraining.FOLDER = Path(sys.argv.pop(1)); runs.LMDBS = Path(sys.argv.pop(1));"
-        "sys.argv.pop(0); runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    command[1:1] = ["-c", code, tmp_path / "pretrain", tmp_path / "lmdbs"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    while not list(tmp_path.glob("pretrain/*/snapshot_iter_*.solverstate")):
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("runs/*/snapshot_iter_*.solverstate")):
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
-    # Caffe is in a session of its own and holds the folder's lock until it has ended, too.
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "weights").exists()
-    subprocess.run(["pkill", "-KILL", "-f", str(tmp_path / "pretrain")], check=False)
-    time.sleep(0.5)
-    done = subprocess.run(command, capture_output=True, text=True)
+    process.terminate()
+    assert process.wait() != 0 and not (tmp_path / "weights").exists()
+    done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "identity: resumes at iteration" in done.stdout
-    assert (tmp_path / "weights" / "encoder2.caffemodel").is_file()
+    description = json.loads((tmp_path / "weights" / "encoder2.json").read_text())
+    assert description["command"].endswith("--max-iter 40"), "of the call that started it"
+
+
+def test_a_truncated_training_and_weights_of_unknown_origin_are_told(weights, index, nets, tmp_path):
+    description = json.loads(weights[1].with_suffix(".json").read_text())
+    model = runs.TrainedFolder(engine.ROOT / description["run"], 3).final_caffemodel
+    content = model.read_bytes()
+    model.write_bytes(content[:-9])
+    try:
+        with pytest.raises(InputError, match=f"{model.name}: is not what the training ended with"):
+            pretrain("identity", index, tmp_path, nets)
+    finally:
+        model.write_bytes(content)
+    (tmp_path / "encoder2.caffemodel").write_bytes(b"somebody's own")
+    with pytest.raises(InputError, match="is there without encoder2.json"):
+        pretrain("identity", index, tmp_path, nets)
+    assert (tmp_path / "encoder2.caffemodel").read_bytes() == b"somebody's own"
 
 
 def test_people_with_one_image_each_are_told(index, nets, tmp_path):

@@ -8,7 +8,6 @@ The commands are those that a person would type, and are printed. Each leaves wh
 and goes on where it was stopped, so that the whole does.
 """
 
-import os
 import shlex
 import signal
 import subprocess
@@ -17,16 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.atomic import replacing
-from gcnet import caffe_log, evaluation, figures, paper_figures, report, runs, tables
+from gcnet import caffe_log, caffe_train, evaluation, figures, paper_figures, report, runs, tables
 from gcnet.engine import ROOT
 from gcnet.errors import InputError
+from gcnet.evaluated import finished_folds
+from gcnet.net_outputs import GCNETS
+
+PRETRAINING = "casia_webface"
+"""The database of pre-training."""
 
 ENCODER1, ENCODER2 = "encoder1.caffemodel", "encoder2.caffemodel"
-
-#: The weights that each net starts from: the CNNs have no generator.
-START = {
-    net: (ENCODER2,) if net in ("cnn", "mlcnn") else (ENCODER1, ENCODER2) for net in runs.NETS
-}
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Experiment:
     times: int = 1
 
 
-#: Choice: the nets of Table VI are those of fold 0, trained on nine tenths of the subjects; the last
-#: tenth shows in their own reports how they do at home. The paper does not say whether its nets for
-#: other databases saw all subjects.
+#: Choice: the nets of Table VI are those of fold 0, trained on nine tenths of the subjects; on the
+#: last tenth they are tested at home. The paper does not say whether its nets for other databases
+#: saw all subjects.
 CROSS_DATABASE_FOLDS = "0"
 
 EXPERIMENTS = {
@@ -97,8 +96,8 @@ class Scale:
     synthesize: dict | None
 
 
-#: Seeds of the synthetic databases differ where their people must: the same seed draws the same
-#: people, and nobody of a test may be known from pre-training or from another database's training.
+#: The synthetic databases have a seed each, as the same seed draws the same people, and nobody in a
+#: test may be known from pre-training or from another database.
 SCALES = {
     "paper": Scale(
         "the real databases, and the paper's iterations",
@@ -106,7 +105,7 @@ SCALES = {
         {"identity": (), "autoencoder": ()}, None,
     ),
     "synthetic": Scale(
-        "synthetic databases of the real ones' sizes, short trainings (docs/results.md)",
+        "synthetic databases, CK+, MMI and Oulu-CASIA of the real ones' sizes; short trainings",
         ROOT / "data" / "synthetic", runs.RUNS / "synthetic", ROOT / "weights" / "synthetic", "0-9",
         300, 8,
         {
@@ -116,8 +115,8 @@ SCALES = {
         {
             "casia_webface": ("--identities", "300", "--images", "6000", "--seed", "1"),
             "ckplus": ("--full", "--landmarks"),
-            "mmi": ("--full",),
-            "oulu_casia": ("--full",),
+            "mmi": ("--full", "--seed", "5"),
+            "oulu_casia": ("--full", "--seed", "6"),
             "raf_db": ("--seed", "2"), "fer2013": ("--seed", "3"), "sfew": ("--seed", "4"),
         },
     ),
@@ -130,9 +129,13 @@ SCALES = {
         },
         {
             "casia_webface": ("--studio", "--identities", "20", "--images", "200", "--seed", "1"),
-            "ckplus": ("--studio", "--landmarks", "--subjects", "20", "--sequences", "7", "--frames", "5"),
-            "mmi": ("--studio", "--subjects", "12", "--sequences", "6", "--frames", "9"),
-            "oulu_casia": ("--studio", "--subjects", "12", "--frames", "5"),
+            "ckplus": (
+                "--studio", "--landmarks", "--subjects", "20", "--sequences", "7", "--frames", "5",
+            ),
+            "mmi": (
+                "--studio", "--subjects", "12", "--sequences", "6", "--frames", "9", "--seed", "5",
+            ),
+            "oulu_casia": ("--studio", "--subjects", "12", "--frames", "5", "--seed", "6"),
             "raf_db": ("--studio", "--seed", "2"),
             "fer2013": ("--studio", "--seed", "3"),
             "sfew": ("--studio", "--seed", "4"),
@@ -141,30 +144,35 @@ SCALES = {
 }  # fmt: skip
 
 
-def run(name, scale_name, nets=None):
-    """Do the experiment EXPERIMENTS[name] at SCALES[scale_name]; returns the folder of its results.
+def run(name, scale_name, nets=()):
+    """Do the experiment EXPERIMENTS[name] at SCALES[scale_name].
 
-    `nets`: only these of its nets. Raises InputError: a database that is not there, or a command
-    that fails, after its own message.
+    `nets`: train only these of its nets; the results are of all that are trained. Raises
+    InputError: a database that is not there, or a command that fails, after its own message.
     """
     experiment, scale = EXPERIMENTS[name], SCALES[scale_name]
-    nets = nets or experiment.nets
-    prepare(scale, sorted({db for dbs in experiment.training for db in dbs} | {*experiment.tests}))
+    length = _length(experiment, scale)
+    databases = {database for several in experiment.training for database in several}
+    prepare(scale, [PRETRAINING, *sorted(databases | {*experiment.tests})])
     make_weights(scale)
     folders = []
-    for databases in experiment.training:
-        index = _merged(scale, databases)
-        for net in nets:
-            folder = scale.runs / name / _run_name(experiment, databases, net)
+    for several in experiment.training:
+        index = _merged(scale, several)
+        for net in experiment.nets:
+            folder = scale.runs / name / _run_name(experiment, several, net)
+            folders.append(folder)
+            if nets and net not in nets:
+                continue
+            start = (ENCODER1, ENCODER2) if net in GCNETS else (ENCODER2,)
             _do(
                 "python/train_folds.py", "--index", _text(index), "--net", net,
-                "--classes", experiment.classes,
-                "--folds", experiment.folds or scale.folds,
-                *_length(experiment, scale), "--run", _text(folder),
-                "--weights", ",".join(_text(scale.weights / file) for file in START[net]),
+                "--classes", experiment.classes, "--folds", experiment.folds or scale.folds,
+                *length, "--run", _text(folder),
+                "--weights", ",".join(_text(scale.weights / file) for file in start),
+                made=folder,
             )  # fmt: skip
-            folders.append(folder)
-    return write_results(name, experiment, scale, [runs.load(folder) for folder in folders])
+    trained = [runs.load(folder) for folder in folders if (folder / "run.json").is_file()]
+    write_results(name, experiment, scale, [one for one in trained if finished_folds(one)])
 
 
 def _length(experiment, scale):
@@ -183,31 +191,51 @@ def _run_name(experiment, databases, net):
 def prepare(scale, databases):
     """Make the aligned faces of `databases` where they are not there yet.
 
-    Raises InputError naming all that are missing, if they cannot be synthesized.
+    Raises InputError naming all that are missing, if they cannot be synthesized, or those that were
+    synthesized with other options.
     """
     missing = [name for name in databases if not _index(scale, name).is_file()]
     if missing and scale.synthesize is None:
         commands = " and ".join(f"make data DATABASE={name} ROOT=/path" for name in missing)
         raise InputError(
-            f"{runs.portable(scale.data)}: has no faces of {', '.join(missing)}; run {commands}, "
+            f"{_text(scale.data)}: has no faces of {', '.join(missing)}; run {commands}, "
             "or take SYNTHETIC=1"
         )
-    for name in missing:
+    for name in databases if scale.synthesize else ():
         folder = scale.data / name
-        tree = folder / "database"
+        tree, faces, options = folder / "database", folder / "faces", scale.synthesize[name]
+        _check_options(folder, options)
+        if name not in missing:
+            continue
         if not tree.exists():
-            _do("-m", "data_prep", "synthesize", name, _text(tree), *scale.synthesize[name])
+            _do("-m", "data_prep", "synthesize", name, _text(tree), *options)
         _do("-m", "data_prep", "index", name, _text(tree), "-o", _text(folder))
-        _do("-m", "data_prep", "align", _text(folder / "index.csv"), "-o", _text(folder / "faces"))
+        _do("-m", "data_prep", "align", _text(folder / "index.csv"), "-o", _text(faces))
+
+
+def _check_options(folder, options):
+    """Remember the options of a synthetic database; raises InputError if it was made with others."""
+    recorded = folder / "synthesize.txt"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        with replacing(recorded, encoding="utf-8") as file:
+            file.write(shlex.join(options) + "\n")
+        return
+    made_with = recorded.read_text(encoding="utf-8").strip() if recorded.is_file() else "(unknown)"
+    if made_with != shlex.join(options):
+        raise InputError(
+            f"{_text(folder)}: was not synthesized with {shlex.join(options)}; delete it"
+        )
 
 
 def make_weights(scale):
     """Pre-train both encoders where their weights are not there yet."""
-    prepare(scale, ["casia_webface"])
+    prepare(scale, [PRETRAINING])
     for part, options in scale.pretraining.items():
         _do(
-            "python/pretrain.py", part, "--index", _text(_index(scale, "casia_webface")),
-            *options, "-o", _text(scale.weights),
+            "python/pretrain.py", part, "--index", _text(_index(scale, PRETRAINING)),
+            *options, "-o", _text(scale.weights), "--runs", _text(scale.runs / "pretrain"),
+            made=scale.weights,
         )  # fmt: skip
 
 
@@ -226,30 +254,27 @@ def _merged(scale, databases):
 
 
 def write_results(name, experiment, scale, trained):
-    """Evaluate Runs, draw the figures, write tables and report; returns the experiment's folder."""
+    """Evaluate Runs, draw the figures, write tables and reports into the experiment's folder."""
     folder = scale.runs / name
-    tests = [_index(scale, database) for database in experiment.tests] or [None]
+    tests = [None, *(_index(scale, database) for database in experiment.tests)]
     found = {test: [evaluation.up_to_date(one, test) for one in trained] for test in tests}
     made = tables.of([one for those in found.values() for one in those])
-    for suffix, text in (
-        ("txt", tables.as_text(made)),
-        ("md", tables.as_markdown(made)),
-        ("tex", tables.as_latex(made)),
-        ("json", tables.as_json(made)),
-    ):
+    for form, suffix in (("text", "txt"), ("markdown", "md"), ("latex", "tex"), ("json", "json")):
         with replacing(folder / f"table.{suffix}", encoding="utf-8") as file:
-            file.write(text)
+            file.write(tables.FORMS[form](made))
     print(tables.as_text(made))
     print(f"written to {_text(folder)}: table.txt, .md, .tex, .json")
     for test, those in found.items():
-        title, path = experiment.title, folder / "report.html"
+        title, path, pictures = experiment.title, folder / "report.html", []
         if test is not None:
             database = runs.database_name(test)
             title, path = f"{title}, {database}", folder / f"report-{database}.html"
-        pictures = [] if test else _pictures(folder, those)
+        elif experiment.tests:
+            continue  # the nets are of several databases: each run has its own report
+        else:
+            pictures = _pictures(folder, those)
         report.write(path, title, those, pictures)
         print(f"written: {_text(path)}")
-    return folder
 
 
 def _pictures(folder, found):
@@ -282,25 +307,29 @@ def _courses(found):
     return figures.courses(logs), caption
 
 
-def _do(*arguments):
-    """Print and run a Python command in the repository; Ctrl-C and SIGTERM let it end in its way."""
+def _do(*arguments, made=None):
+    """Print and run a Python command in the repository.
+
+    Ctrl-C and SIGTERM let it end in its way, a second one ends it as a second one of its own would.
+    Raises InputError if it fails; `made` is what to delete if its settings are not wanted any more.
+    """
     print(f"$ python {shlex.join(arguments)}", flush=True)
-    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, start_new_session=True)
-
-    def stop(number, frame):
+    with caffe_train.terminate_as_interrupt():
+        process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, start_new_session=True)
+        stopped = False
+        while process.returncode is None:
+            try:
+                process.wait()
+            except KeyboardInterrupt:
+                stopped = True
+                process.send_signal(signal.SIGINT)
+    if stopped:
         raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        status = process.wait()
-    except KeyboardInterrupt:
-        os.kill(process.pid, signal.SIGINT)
-        process.wait()
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if status:
-        raise InputError(f"the experiment stops here: python {shlex.join(arguments)} failed")
+    if process.returncode:
+        anew = f"; to start anew with other settings, delete {_text(made)}" if made else ""
+        raise InputError(
+            f"the experiment stops here: python {shlex.join(arguments)} failed{anew}"
+        )
 
 
 def _text(path):

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from data_prep.atomic import replacing
+from gcnet.errors import InputError
 
 TERMS = {
     "loss": "total loss",
@@ -191,7 +192,7 @@ def courses(logs):
     """How models get better on their test folds, as a Figure: the mean over folds, iteration by
     iteration.
 
-    `logs` is {model: {fold: CaffeLog}}.
+    `logs` is {model: {fold: CaffeLog}}. Raises InputError if no log tells of a test.
     """
     panels = {
         "accuracy": "test accuracy",
@@ -203,6 +204,8 @@ def courses(logs):
         for name, caption in panels.items()
         if any(name in log.test for folds in logs.values() for log in folds.values())
     }
+    if not panels:
+        raise InputError("no caffe.log of these runs tells of a test")
     with matplotlib.rc_context(PAPER_STYLE):
         figure = Figure(figsize=(PAPER_WIDTH, 2.2), layout="constrained")
         grid = figure.subplots(1, len(panels), squeeze=False)[0]

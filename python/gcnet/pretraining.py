@@ -3,8 +3,8 @@
 autoencoder   the encoder-decoder of Table I reconstructs its input: Encoder_1, the generator's
 identity      the CNN tells identities apart: Encoder_2, the contrastive encoder
 
-A pre-training works in `runs/pretrain/<part>-<database>-<key>/`, whose key stands for its settings:
-the same command resumes it, and another setting is another folder. What remains is the encoder
+A pre-training works in `runs/pretrain/<part>-<database>-<key>/`, whose key stands for its settings
+and faces: the same command resumes it, and another setting is another folder. What remains is the encoder
 alone, `<name>.caffemodel`: "we adopt three convolutional layers in the encoder". Beside it
 `<name>.json` says where it comes from.
 """
@@ -24,6 +24,7 @@ from gcnet.errors import InputError
 from torchcaffe.schema.caffe_pb2 import NetParameter
 
 FOLDER = runs.RUNS / "pretrain"
+"""Where the trainings are unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,19 @@ PARTS = {
 }
 
 
-def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder, command):
+def pretrain(
+    name, index, output, work, max_iter, batch, engine, copies, seed, folder, command
+):
     """Pre-train PARTS[name] on the faces of an index; returns the path of the .caffemodel.
 
-    `output` is the folder of the weights, `folder` that of the prototxt files. `max_iter` and
+    `output` is the folder of the weights, `work` the folder for the trainings, `folder` that of the
+    prototxt files. `max_iter` and
     `batch` None mean what solver and net say. Every subject with two images or more is an identity,
     one image of each is for testing. Ctrl-C lets Caffe take a snapshot, from which the same call
     goes on.
 
-    Raises InputError: an index that cannot be used, weights of other settings at the place of the
-    result, and as training does.
+    Raises InputError: an index that cannot be used, weights of other settings or of unknown origin
+    at the place of the result, and as training does.
     """
     part, caffe = PARTS[name], engines.find(engine)
     paths = _paths(part, folder)
@@ -57,10 +61,15 @@ def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder,
     max_iter, batch = runs.checked_size(paths, texts, max_iter, batch, copies, seed)
     if not Path(index).is_file():
         raise InputError(f"{index}: no such file; give the index.csv of aligned faces")
+    index_sha256 = runs.sha256(index)
+    lmdbs = runs.identity_lmdbs(index, index_sha256, copies, seed)
+    with runs.building_lmdbs():
+        data, _ = build_lmdb.build_identities(index, lmdbs, copies=copies, seed=seed)
     settings = {
         "part": name,
         "index": runs.portable(index),
-        "index_sha256": runs.sha256(index),
+        "index_sha256": index_sha256,
+        "faces_sha256": data["inputs"]["faces_sha256"],
         "max_iter": max_iter,
         "batch": batch,
         "copies": copies,
@@ -72,26 +81,23 @@ def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder,
     if _made_before(weights, settings):
         say(f"{runs.portable(weights)}: made before from the same settings")
         return weights
-    lmdbs = runs.identity_lmdbs(index, settings["index_sha256"], copies, seed)
-    with runs.building_lmdbs():
-        data, _ = build_lmdb.build_identities(index, lmdbs, copies=copies, seed=seed)
 
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
-    path = FOLDER / f"{name}-{runs.database_name(index)}-{key}"
+    path = Path(work).resolve() / f"{name}-{runs.database_name(index)}-{key}"
     trained = runs.TrainedFolder(path, max_iter)
     counts = {kind: data[kind]["records"] for kind in ("train", "test")}
     identities = len(data["class_names"])
     about = f"{counts['train']} faces of {identities} identities, {counts['test']} for testing"
     with caffe_train.locked(path) as lock, caffe_train.terminate_as_interrupt():
+        started = _started(path, command)
         if not trained.is_finished():
             for kind, text in _rendered(part, texts, settings, path, lmdbs, data).items():
                 caffe_train.write(path / f"{kind}.prototxt", text)
             training = Training(name, about, trained, (), runs.portable(folder))
             caffe_train.train_side_by_side([training], caffe, 1, lock)
+        trained.check_finished()
         description = {
-            "command": command,
-            "revision": runs.git_revision(),
-            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            **started,
             "settings": settings,
             "data": {
                 "train": counts["train"],
@@ -105,6 +111,19 @@ def pretrain(name, index, output, max_iter, batch, engine, copies, seed, folder,
         _keep_encoder(trained.final_caffemodel, part.encoder, weights, description)
     say(f"{runs.portable(weights)}: written, with {weights.with_suffix('.json').name} beside it")
     return weights
+
+
+def _started(path, command):
+    """{"command", "revision", "date"} of the call that started a training, also if it was resumed."""
+    recorded = path / "started.json"
+    if not recorded.exists():
+        started = {
+            "command": command,
+            "revision": runs.git_revision(),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        }
+        caffe_train.write(recorded, json.dumps(started, indent=1) + "\n")
+    return json.loads(recorded.read_text(encoding="utf-8"))
 
 
 def _paths(part, folder):
@@ -133,13 +152,15 @@ def _made_before(weights, settings):
 
 
 def _description(weights):
-    """What the JSON beside weights says, or None if either is not there.
+    """What the JSON beside weights says, or None if there are no weights.
 
-    Raises InputError if the JSON cannot be read or is of another file.
+    Raises InputError if the JSON is missing, cannot be read or is of another file.
     """
     path = weights.with_suffix(".json")
-    if not (weights.is_file() and path.is_file()):
+    if not weights.is_file():
         return None
+    if not path.is_file():
+        raise InputError(f"{weights}: is there without {path.name}; move it away or choose another -o")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         digest = description["sha256"]
@@ -185,11 +206,11 @@ def _keep_encoder(caffemodel, encoder, weights, description):
     small = NetParameter(name=f"{net.name}, {encoder}")
     small.layer.extend(kept)
     weights.parent.mkdir(parents=True, exist_ok=True)
-    # The description last, as it says that the weights are whole; an old one must not stay.
-    weights.with_suffix(".json").unlink(missing_ok=True)
-    with replacing(weights, "wb") as file:
-        file.write(small.SerializeToString())
-    description["sha256"] = runs.sha256(weights)
+    content = small.SerializeToString()
+    description["sha256"] = hashlib.sha256(content).hexdigest()
     description["layers"] = [layer.name for layer in kept]
+    # The description first: without the weights it counts for nothing, and they never lack it.
     with replacing(weights.with_suffix(".json"), encoding="utf-8") as file:
         file.write(json.dumps(description, indent=1) + "\n")
+    with replacing(weights, "wb") as file:
+        file.write(content)

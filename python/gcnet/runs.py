@@ -222,6 +222,16 @@ class TrainedFolder:
     def is_finished(self):
         return (self.path / "finished.json").is_file()
 
+    def check_finished(self):
+        """Raise InputError unless the final caffemodel is the one that finished.json tells of."""
+        recorded = json.loads((self.path / "finished.json").read_text(encoding="utf-8"))
+        model = self.final_caffemodel
+        if not model.is_file() or sha256(model) != recorded["sha256"]:
+            raise InputError(
+                f"{portable(model)}: is not what the training ended with; delete "
+                f"{portable(self.path)} and train again"
+            )
+
     def mark_finished(self):
         """Write finished.json: which files the final caffemodel belongs to."""
         content = {
