@@ -116,7 +116,7 @@ SCALES = {
             "casia_webface": ("--identities", "300", "--images", "6000", "--seed", "1"),
             "ckplus": ("--full", "--landmarks"),
             "mmi": ("--full", "--seed", "5"),
-            "oulu_casia": ("--full", "--seed", "6"),
+            "oulu_casia": ("--full", "--frames", "8", "--seed", "6"),
             "raf_db": ("--seed", "2"), "fer2013": ("--seed", "3"), "sfew": ("--seed", "4"),
         },
     ),
