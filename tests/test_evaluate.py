@@ -490,4 +490,5 @@ def test_generated_references_are_measured_against_the_real_ones_and_the_unchang
     assert evaluation._generation([tested]) == {"generated": half / 2, "unchanged": half}
     own = evaluation._Tested(0, [], images, images, np.zeros(3), {"generated": generated})
     assert evaluation._generation([own]) is None
-    assert evaluation._generation([evaluation._Tested(0, [], images, images, np.zeros(3), {})]) is None
+    nothing = evaluation._Tested(0, [], images, images, np.zeros(3), {})
+    assert evaluation._generation([nothing]) is None

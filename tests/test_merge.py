@@ -11,7 +11,7 @@ from data_prep.__main__ import main
 
 @pytest.fixture
 def databases(tmp_path):
-    return [tiny.write_database(tmp_path / name, seed) for seed, name in enumerate(("mmi", "ckplus"))]
+    return [tiny.write_database(tmp_path / name, n) for n, name in enumerate(("mmi", "ckplus"))]
 
 
 def test_people_of_two_databases_stay_apart_and_train_together(databases, tmp_path, capsys):

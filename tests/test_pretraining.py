@@ -114,7 +114,8 @@ def test_weights_that_are_not_those_of_the_description_are_told(weights, index, 
 def test_a_stopped_pre_training_goes_on_and_keeps_its_first_command(index, nets, tmp_path):
     command = [
         sys.executable, engine.ROOT / "python" / "pretrain.py", "identity", "--index", index,
-        "-o", tmp_path / "weights", "--runs", tmp_path / "runs", "--prototxt", nets, "--max-iter", "40",
+        "-o", tmp_path / "weights", "--runs", tmp_path / "runs", "--prototxt", nets,
+        "--max-iter", "40",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("runs/*/snapshot_iter_*.solverstate")):
@@ -129,7 +130,9 @@ def test_a_stopped_pre_training_goes_on_and_keeps_its_first_command(index, nets,
     assert description["command"].endswith("--max-iter 40"), "of the call that started it"
 
 
-def test_a_truncated_training_and_weights_of_unknown_origin_are_told(weights, index, nets, tmp_path):
+def test_a_truncated_training_and_weights_of_unknown_origin_are_told(
+    weights, index, nets, tmp_path
+):
     description = json.loads(weights[1].with_suffix(".json").read_text())
     model = runs.TrainedFolder(engine.ROOT / description["run"], 3).final_caffemodel
     content = model.read_bytes()

@@ -217,9 +217,11 @@ def _pixels(values):
 
 
 def _generation(parts):
-    """How near the generated references come to the real ones: the half squared error a face (eq. 5)
-    of the "generated" and, to compare, of the input left "unchanged", over the test images that are
-    not their own reference. None of a net that generates nothing, or without real references.
+    """How near the generated references come to the real ones, or None.
+
+    The half squared error a face (eq. 5) of the "generated" and, to compare, of the input left
+    "unchanged", over the test images that are not their own reference. None of a net that generates
+    nothing, or without real references.
     """
     if GENERATED not in parts[0].blobs:
         return None

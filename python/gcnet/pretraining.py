@@ -4,9 +4,9 @@ autoencoder   the encoder-decoder of Table I reconstructs its input: Encoder_1, 
 identity      the CNN tells identities apart: Encoder_2, the contrastive encoder
 
 A pre-training works in `runs/pretrain/<part>-<database>-<key>/`, whose key stands for its settings
-and faces: the same command resumes it, and another setting is another folder. What remains is the encoder
-alone, `<name>.caffemodel`: "we adopt three convolutional layers in the encoder". Beside it
-`<name>.json` says where it comes from.
+and faces: the same command resumes it, and another setting is another folder. What remains is the
+encoder alone, `<name>.caffemodel`: the paper adopts "three convolutional layers in the encoder".
+Beside it `<name>.json` says where it comes from.
 """
 
 import hashlib
@@ -114,7 +114,7 @@ def pretrain(
 
 
 def _started(path, command):
-    """{"command", "revision", "date"} of the call that started a training, also if it was resumed."""
+    """{"command", "revision", "date"} of the call that started a training, resumed or not."""
     recorded = path / "started.json"
     if not recorded.exists():
         started = {
@@ -160,7 +160,9 @@ def _description(weights):
     if not weights.is_file():
         return None
     if not path.is_file():
-        raise InputError(f"{weights}: is there without {path.name}; move it away or choose another -o")
+        raise InputError(
+            f"{weights}: is there without {path.name}; move it away or choose another -o"
+        )
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         digest = description["sha256"]

@@ -74,7 +74,8 @@ def no_last_relu(net, solver):
 
 def raw_features(net, solver):
     """The contrastive loss on the features themselves, margin 1."""
-    unit, raw = 'bottom: "delta"  bottom: "zeros"', 'bottom: "features"  bottom: "reference_features"'
+    unit = 'bottom: "delta"  bottom: "zeros"'
+    raw = 'bottom: "features"  bottom: "reference_features"'
     if net.count(unit) != 1:
         raise InputError(f"the net has not exactly one layer with {unit}")
     return prototxt.remove_layer(net.replace(unit, raw), "zeros"), solver
