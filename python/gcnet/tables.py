@@ -108,6 +108,7 @@ def _source(one):
         "net": one.run.settings.net,
         "run": one.name,
         "folds": sorted(map(int, one.results["folds"])),
+        "trained_on": {"index": one.run.settings.index, "sha256": one.run.settings.index_sha256},
         "weights": one.run.settings.weights,
         "revision": one.run.revision,
     }
