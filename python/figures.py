@@ -34,7 +34,9 @@ def main():
     elif chosen.figure == "fig11":
         weights = contrastive_weight.parse(chosen.loss_weights)
         command = shlex.join(["python", *sys.argv])
-        figure, caption = contrastive_weight.figure11(run, weights, chosen.jobs, command)
+        figure, caption = contrastive_weight.figure11(
+            run, weights, chosen.device, chosen.jobs, command
+        )
     else:
         draw = {"fig5": paper_figures.figure5, "fig6": paper_figures.figure6}[chosen.figure]
         cnn = evaluated.load(runs.load(chosen.cnn))
@@ -67,6 +69,9 @@ def _parser():
             "--loss-weights", default=",".join(f"{w:g}" for w in contrastive_weight.WEIGHTS),
             metavar="A,B", help="of the contrastive loss (default %(default)s)",
         )  # fmt: skip
+        command.add_argument(
+            "--device", default="cpu", help="cpu (default), or a GPU as gpu:0, for the trainings"
+        )
         command.add_argument("--jobs", type=int, help="folds that train at a time (train_folds.py)")
     return parser
 

@@ -37,6 +37,7 @@ def main():
     parser.add_argument(
         "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else torch)"
     )
+    parser.add_argument("--device", default="cpu", help="cpu (default), or a GPU as gpu:0")
     parser.add_argument(
         "--copies", type=int, default=IDENTITY_COPIES,
         help="augmented copies of each face (%(default)s)",
@@ -55,6 +56,7 @@ def main():
         max_iter=chosen.max_iter,
         batch=chosen.batch,
         engine=chosen.engine,
+        device=chosen.device,
         copies=chosen.copies,
         seed=chosen.seed,
         folder=chosen.prototxt,

@@ -30,17 +30,18 @@ def main():
             help=experiments.SCALES[name].about,
         )  # fmt: skip
     parser.add_argument("--nets", default="", help="only these of the table's nets: cnn,s1r1")
+    parser.add_argument("--device", default="cpu", help="cpu (default), or a GPU as gpu:0")
     chosen = parser.parse_args()
     if chosen.what == "weights" and chosen.nets:
         parser.error("--nets: not for weights")
     if chosen.what == "weights":
-        experiments.make_weights(experiments.SCALES[chosen.scale])
+        experiments.make_weights(experiments.SCALES[chosen.scale], chosen.device)
         return
     nets = [net for net in chosen.nets.split(",") if net]
     for net in nets:
         if net not in experiments.EXPERIMENTS[chosen.what].nets:
             parser.error(f"--nets: {chosen.what} has no {net}")
-    experiments.run(chosen.what, chosen.scale, nets)
+    experiments.run(chosen.what, chosen.scale, nets, chosen.device)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,11 @@ def main():
     parser.add_argument(
         "--engine", choices=ENGINES, help="which Caffe (default: GCNET_ENGINE, else torch)"
     )
+    parser.add_argument("--device", default="cpu", help="cpu (default), or a GPU as gpu:0")
     parser.add_argument(
         "--jobs", type=int,
-        help="folds that train at a time (default: as many as cores); S1R1 takes 3 GB for each",
+        help="folds that train at a time (default: as many as cores, 1 on a GPU); S1R1 takes 3 GB "
+        "for each",
     )  # fmt: skip
     parser.add_argument("--weights", default="", help=".caffemodel files to start from: a,b")
     parser.add_argument(
@@ -56,6 +58,7 @@ def main():
         max_iter=chosen.max_iter,
         batch=chosen.batch,
         engine=chosen.engine,
+        device=chosen.device,
         weights=[path for path in chosen.weights.split(",") if path],
         copies=chosen.copies,
         seed=chosen.seed,

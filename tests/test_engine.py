@@ -186,7 +186,7 @@ def test_every_net_renders_for_every_set_of_classes(net, classes, shift, tmp_pat
         net, classes, 1000, 32, tmp_path / "index.csv", 0, 5, "bvlc", [], runs.PROTOTXT
     )
     run = runs.Run(tmp_path / "run", settings, "", "", "")
-    texts = runs.render(run, 3, test_samples=65)
+    texts = runs.render(run, 3, test_samples=65, device="cpu")
     for name in ("net", "deploy"):
         path = "inner_product_param.num_output"
         assert prototxt.values(texts[name], path, "classifier/fc2") == [str(len(CLASSES[classes]))]

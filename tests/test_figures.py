@@ -54,7 +54,7 @@ def write_run(folder, net, index, nets, folds):
     run = runs.Run(folder, settings, "figures", "", "today")
     runs.save(run)
     for fold in folds:
-        training._prepare(run, fold, runs.build_lmdbs(run, fold))
+        training._prepare(run, fold, runs.build_lmdbs(run, fold), "cpu")
         deploy = str(run.fold_folder(fold) / "deploy.prototxt")
         untrained = Net(deploy, TEST, stages=run.stages(fold))
         for name, blobs in untrained.params.items():
@@ -286,7 +286,7 @@ def test_features_that_are_all_the_same_are_told(pair):
 def test_a_weight_is_trained_with_nothing_else_changed(pair, monkeypatch, capsys):
     run = pair[0].run
     monkeypatch.setattr(contrastive_weight, "FOLDS", (0,))
-    variant = contrastive_weight.trained(run, 0.3, 1, "figures.py")
+    variant = contrastive_weight.trained(run, 0.3, "cpu", 1, "figures.py")
     assert variant.folder == run.folder / "figures" / "fig11" / "0.3"
     assert variant.is_finished(0)
     different = {
@@ -302,7 +302,7 @@ def test_a_weight_is_trained_with_nothing_else_changed(pair, monkeypatch, capsys
     assert run.folder in evaluation.run_folders()
     assert variant.folder not in evaluation.run_folders(), "its net is no row of a table"
     capsys.readouterr()
-    assert contrastive_weight.trained(run, 0.3, 1, "figures.py") == variant
+    assert contrastive_weight.trained(run, 0.3, "cpu", 1, "figures.py") == variant
     assert capsys.readouterr().out == "fold 0: finished before\n"
 
 
@@ -310,7 +310,7 @@ def test_figure11_shows_the_mean_of_both_folds_and_takes_the_run_for_its_own_wei
     pair, monkeypatch
 ):
     gcnet = pair[0]
-    assert contrastive_weight.trained(gcnet.run, 1.0, 1, "") is gcnet.run
+    assert contrastive_weight.trained(gcnet.run, 1.0, "cpu", 1, "") is gcnet.run
     folds, labels = gcnet.predictions.folds, gcnet.predictions.labels
     # All right in fold 0; in fold 1 the second of the two apex frames of each sequence is wrong.
     probabilities = np.eye(7)[labels]
@@ -320,26 +320,26 @@ def test_figure11_shows_the_mean_of_both_folds_and_takes_the_run_for_its_own_wei
     told = replace(gcnet, predictions=replace(gcnet.predictions, probabilities=probabilities))
     monkeypatch.setattr(contrastive_weight, "trained", lambda run, weight, *rest: weight)
     monkeypatch.setattr(evaluation, "up_to_date", lambda weight: told)
-    figure, caption = contrastive_weight.figure11(gcnet.run, [0.0, 1.0], 1, "")
+    figure, caption = contrastive_weight.figure11(gcnet.run, [0.0, 1.0], "cpu", 1, "")
     assert caption.splitlines()[1:] == [
         f"weight {weight}: by frame 75.00 % (folds 0, 1: 100.00 and 50.00), by sequence 100.00 % "
         f"(folds 0, 1: 100.00 and 100.00), {gcnet.name}"
         for weight in (0, 1)
     ]
-    again = contrastive_weight.figure11(gcnet.run, [0.0, 1.0], 1, "")
+    again = contrastive_weight.figure11(gcnet.run, [0.0, 1.0], "cpu", 1, "")
     assert figures.png(*again) == figures.png(figure, caption)
 
 
 def test_figure11_needs_a_gcnet_with_the_contrastive_loss_and_its_own_files(pair, monkeypatch):
     with pytest.raises(InputError, match="cnn: is a run of cnn; give one of s1r0 or s1r1"):
-        contrastive_weight.figure11(pair[1].run, [1.0], 1, "")
+        contrastive_weight.figure11(pair[1].run, [1.0], "cpu", 1, "")
     run = pair[0].run
     text = (ROOT / run.settings.prototxt / "gcnet.prototxt").read_text()
     monkeypatch.setattr(runs, "source_texts", lambda net, folder: dict.fromkeys(
         ("solver", "net", "deploy"), text.replace("margin: 1", "margin: 2")
     ))  # fmt: skip
     with pytest.raises(InputError, match="prototxt files have changed since it was started"):
-        contrastive_weight.figure11(run, [1.0], 1, "")
+        contrastive_weight.figure11(run, [1.0], "cpu", 1, "")
 
 
 def test_weights_are_numbers():

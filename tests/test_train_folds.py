@@ -82,7 +82,7 @@ def stopped_once(unbroken, tmp_path_factory):
     fold = run.fold_folder(0)
     for path in [fold / "finished.json", fold / "caffe.log", *fold.glob("snapshot_*")]:
         path.unlink()
-    solver = runs.render(run, 0, 14)["solver"]
+    solver = runs.render(run, 0, 14, "cpu")["solver"]
     (fold / "half.prototxt").write_text(prototxt.set_value(solver, "max_iter", EPOCH))
     caffe = engine.find()
     with open(fold / "caffe.log", "w") as log:

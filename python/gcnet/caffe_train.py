@@ -45,7 +45,8 @@ class Training:
     """A training to be done in a folder that holds its solver.prototxt.
 
     `name` is what people call it ("fold 3"), `data` what it trains on, in words. It starts from the
-    `weights`, paths of .caffemodel files; `prototxt` is the folder in which its solver is edited.
+    `weights`, paths of .caffemodel files; `prototxt` is the folder in which its solver is edited;
+    `gpu` is the number of the GPU that computes, None for the CPU.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Training:
     folder: runs.TrainedFolder
     weights: tuple
     prototxt: str
+    gpu: int | None
 
     @property
     def iterations_left(self):
@@ -153,6 +155,8 @@ def _arguments(training, caffe):
         arguments += ["-snapshot", found["snapshot"]]
     elif training.weights:
         arguments += ["-weights", ",".join(training.weights)]
+    if training.gpu is not None:
+        arguments += ["-gpu", str(training.gpu)]
     return arguments
 
 

@@ -40,15 +40,15 @@ def parse(text):
     return weights
 
 
-def figure11(run, weights, jobs, command):
+def figure11(run, weights, device, jobs, command):
     """Figure 11 of a Run, as (Figure, caption), after training and testing what is missing.
 
-    `jobs` as of training.train, `command` what the new runs say they were made by. Raises
-    InputError: the run has no contrastive loss, its files have changed, or as training.train.
+    `device` and `jobs` as of training.train, `command` what the new runs say they were made by.
+    Raises InputError: the run has no contrastive loss, its files have changed, or as
+    training.train.
     """
-    measured = {
-        weight: evaluation.up_to_date(trained(run, weight, jobs, command)) for weight in weights
-    }
+    runs_by_weight = {weight: trained(run, weight, device, jobs, command) for weight in weights}
+    measured = {weight: evaluation.up_to_date(one) for weight, one in runs_by_weight.items()}
     curves = {count: _accuracies(measured, count) for count in ("by frame", "by sequence")}
     lines = [
         f"weight {weight:g}: "
@@ -71,7 +71,7 @@ def _both(accuracies):
     return " and ".join(f"{accuracy:.2f}" for accuracy in accuracies)
 
 
-def trained(run, weight, jobs, command):
+def trained(run, weight, device, jobs, command):
     """The Run with a weight, trained: `run` itself where that is its own weight and it is finished.
 
     Arguments and errors as of `figure11`.
@@ -105,7 +105,8 @@ def trained(run, weight, jobs, command):
 
     variants.write(changed, sources, settings.net, change)
     return training.train(
-        folder / f"{weight:g}", **same, folds=FOLDS, prototxt=changed, command=command, jobs=jobs
+        folder / f"{weight:g}", **same, folds=FOLDS, prototxt=changed, command=command,
+        device=device, jobs=jobs,
     )
 
 

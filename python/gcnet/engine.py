@@ -10,6 +10,7 @@ bvlc    BVLC Caffe 1.0, in this order: the prefix that the environment variable 
 
 import functools
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -79,6 +80,16 @@ class Engine:
 def available_cores():
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def gpu_of(device):
+    """The number of the GPU that "gpu:0" names, None for "cpu"; else raises InputError."""
+    if device == "cpu":
+        return None
+    match = re.fullmatch(r"gpu:([0-9]+)", device)
+    if not match:
+        raise InputError(f"--device {device}: give cpu, or a GPU by its number as gpu:0")
+    return int(match[1])
 
 
 def find(name=None):

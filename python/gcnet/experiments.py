@@ -144,17 +144,18 @@ SCALES = {
 }  # fmt: skip
 
 
-def run(name, scale_name, nets=()):
+def run(name, scale_name, nets=(), device="cpu"):
     """Do the experiment EXPERIMENTS[name] at SCALES[scale_name].
 
-    `nets`: train only these of its nets; the results are of all that are trained. Raises
-    InputError: a database that is not there, or a command that fails, after its own message.
+    `nets`: train only these of its nets; the results are of all that are trained. `device` is as
+    training.train takes it. Raises InputError: a database that is not there, or a command that
+    fails, after its own message.
     """
     experiment, scale = EXPERIMENTS[name], SCALES[scale_name]
     length = _length(experiment, scale)
     databases = {database for several in experiment.training for database in several}
     prepare(scale, [PRETRAINING, *sorted(databases | {*experiment.tests})])
-    make_weights(scale)
+    make_weights(scale, device)
     folders = []
     for several in experiment.training:
         index = _merged(scale, several)
@@ -169,7 +170,7 @@ def run(name, scale_name, nets=()):
                 "--classes", experiment.classes, "--folds", experiment.folds or scale.folds,
                 *length, "--run", _text(folder),
                 "--weights", ",".join(_text(scale.weights / file) for file in start),
-                made=folder,
+                *_on(device), made=folder,
             )  # fmt: skip
     trained = [runs.load(folder) for folder in folders if (folder / "run.json").is_file()]
     write_results(name, experiment, scale, [one for one in trained if finished_folds(one)])
@@ -228,15 +229,19 @@ def _check_options(folder, options):
         )
 
 
-def make_weights(scale):
+def make_weights(scale, device="cpu"):
     """Pre-train both encoders where their weights are not there yet."""
     prepare(scale, [PRETRAINING])
     for part, options in scale.pretraining.items():
         _do(
             "python/pretrain.py", part, "--index", _text(_index(scale, PRETRAINING)),
             *options, "-o", _text(scale.weights), "--runs", _text(scale.runs / "pretrain"),
-            made=scale.weights,
+            *_on(device), made=scale.weights,
         )  # fmt: skip
+
+
+def _on(device):
+    return () if device == "cpu" else ("--device", device)
 
 
 def _index(scale, database):

@@ -42,20 +42,20 @@ PARTS = {
 
 
 def pretrain(
-    name, index, output, work, max_iter, batch, engine, copies, seed, folder, command
+    name, index, output, work, max_iter, batch, engine, copies, seed, folder, command, device
 ):
     """Pre-train PARTS[name] on the faces of an index; returns the path of the .caffemodel.
 
     `output` is the folder of the weights, `work` the folder for the trainings, `folder` that of the
-    prototxt files. `max_iter` and
-    `batch` None mean what solver and net say. Every subject with two images or more is an identity,
+    prototxt files. `max_iter` and `batch` None mean what solver and net say; `device` is as
+    training.train takes it. Every subject with two images or more is an identity,
     one image of each is for testing. Ctrl-C lets Caffe take a snapshot, from which the same call
     goes on.
 
     Raises InputError: an index that cannot be used, weights of other settings or of unknown origin
     at the place of the result, and as training does.
     """
-    part, caffe = PARTS[name], engines.find(engine)
+    part, caffe, gpu = PARTS[name], engines.find(engine), engines.gpu_of(device)
     paths = _paths(part, folder)
     texts = runs.read_texts(paths)
     max_iter, batch = runs.checked_size(paths, texts, max_iter, batch, copies, seed)
@@ -91,9 +91,9 @@ def pretrain(
     with caffe_train.locked(path) as lock, caffe_train.terminate_as_interrupt():
         started = _started(path, command)
         if not trained.is_finished():
-            for kind, text in _rendered(part, texts, settings, path, lmdbs, data).items():
+            for kind, text in _rendered(part, texts, settings, path, lmdbs, data, device).items():
                 caffe_train.write(path / f"{kind}.prototxt", text)
-            training = Training(name, about, trained, (), runs.portable(folder))
+            training = Training(name, about, trained, (), runs.portable(folder), gpu)
             caffe_train.train_side_by_side([training], caffe, 1, lock)
         trained.check_finished()
         description = {
@@ -175,7 +175,7 @@ def _description(weights):
     return description
 
 
-def _rendered(part, texts, settings, path, lmdbs, data):
+def _rendered(part, texts, settings, path, lmdbs, data, device):
     """{"net", "solver": text} with this training's data, size and places filled in."""
     net, solver = texts["net"], texts["solver"]
     for phase, kind in (("TRAIN", "train"), ("TEST", "test")):
@@ -187,7 +187,9 @@ def _rendered(part, texts, settings, path, lmdbs, data):
         net = prototxt.set_value(net, "inner_product_param.num_output", identities, "identity/fc2")
     test_batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
     test_iter = -(-data["test"]["records"] // test_batch)
-    solver = runs.rendered_solver(solver, path, settings["max_iter"], test_iter, settings["seed"])
+    solver = runs.rendered_solver(
+        solver, path, settings["max_iter"], test_iter, settings["seed"], device
+    )
     return {"net": net, "solver": solver}
 
 

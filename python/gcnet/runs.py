@@ -27,6 +27,7 @@ from pathlib import Path
 
 from data_prep import build_lmdb
 from data_prep.atomic import replacing
+from gcnet import engine as engines
 from gcnet import prototxt
 from gcnet.engine import ROOT
 from gcnet.errors import InputError
@@ -429,10 +430,11 @@ def check_same_faces(run, fold, description):
         )
 
 
-def render(run, fold, test_samples):
+def render(run, fold, test_samples, device):
     """The rendered {"net", "solver", "deploy": text} of one fold.
 
-    Beside the paths, the number of classes and of iterations, these follow from the run's size:
+    Beside the paths, the device, the number of classes and of iterations, these follow from the
+    run's size:
 
     - `test_iter`: as many batches as hold the test samples once. Caffe's Data layer fills the last
       batch from the start again, so the accuracy in the log is not exact; gcnet.evaluation's is.
@@ -449,7 +451,7 @@ def render(run, fold, test_samples):
         settings = run.settings
         solver = rendered_solver(
             texts["solver"], run.fold_folder(fold), settings.max_iter,
-            -(-test_samples // batch), settings.seed,
+            -(-test_samples // batch), settings.seed, device,
         )  # fmt: skip
     with _naming(paths["deploy"]):
         deploy = _with_classes(run, texts["deploy"])
@@ -473,7 +475,7 @@ def _rendered_net(run, fold, net):
     return net
 
 
-def rendered_solver(solver, folder, max_iter, test_iter, seed):
+def rendered_solver(solver, folder, max_iter, test_iter, seed, device):
     """A solver's text for a training of net.prototxt in `folder`, with what `render` says."""
 
     def capped(name, parts):
@@ -491,4 +493,11 @@ def rendered_solver(solver, folder, max_iter, test_iter, seed):
         "random_seed": seed,
     }.items():
         solver = prototxt.set_value(solver, name, value)
-    return solver
+    # The solvers of prototxt/ leave this to the command line, and BVLC Caffe and torchcaffe then
+    # choose differently where there is a GPU.
+    gpu = engines.gpu_of(device)
+    mode = "solver_mode: CPU" if gpu is None else f"solver_mode: GPU\ndevice_id: {gpu}"
+    for name in ("solver_mode", "device_id"):
+        if prototxt.values(solver, name):
+            raise InputError(f"has a field {name}; leave it out, and give --device instead")
+    return f"{solver.rstrip()}\n{mode}\n"

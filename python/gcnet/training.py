@@ -28,7 +28,7 @@ def parse_folds(text):
 
 
 def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, copies, seed,
-          prototxt, command, jobs=None):
+          prototxt, command, device="cpu", jobs=None):
     """Train `folds` (a list of numbers) into the run folder `folder`; returns the Run.
 
     `folder` None means runs/<database>-<net>-<classes>. `engine` is an engine's name or None,
@@ -36,9 +36,10 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
     Finished folds are left as they are. Ctrl-C lets Caffe take snapshots first, and so does a fold
     that fails for those beside it.
 
-    `jobs` folds train at a time, each with an equal share of the cores; None means as many as there
-    are cores. It is no setting of the run: OpenBLAS on another number of threads sums in another
-    order, so a loss changes by rounding and no more.
+    `device` is "cpu" or a GPU as "gpu:0". `jobs` folds train at a time, each with an equal share of
+    the cores; None means as many as there are cores, and one on a GPU. Neither is a setting of the
+    run: another device, or OpenBLAS on another number of threads, sums in another order, so a loss
+    changes by rounding and no more.
 
     Raises InputError: the settings are not those of the run folder, an input is wrong, Caffe fails
     or the loss is no longer a number.
@@ -46,6 +47,7 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs}: give 1 or more")
     caffe = engines.find(engine)
+    gpu = engines.gpu_of(device)
     settings = runs.settings(
         net, classes, max_iter, batch, index, copies, seed, caffe.name, weights, prototxt
     )
@@ -66,13 +68,14 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
             if run.is_finished(fold):
                 say(f"fold {fold}: finished before")
             else:
-                _prepare(run, fold, description)
-                unfinished.append(_training(run, fold, description))
-        caffe_train.train_side_by_side(unfinished, caffe, jobs or engines.available_cores(), lock)
+                _prepare(run, fold, description, device)
+                unfinished.append(_training(run, fold, description, gpu))
+        jobs = jobs or (engines.available_cores() if gpu is None else 1)
+        caffe_train.train_side_by_side(unfinished, caffe, jobs, lock)
     return run
 
 
-def _training(run, fold, description):
+def _training(run, fold, description, gpu):
     train, test = description["train"], description["test"]
     data = (
         f"{train['records']} training pairs of {len(train['subjects'])} subjects, "
@@ -80,23 +83,23 @@ def _training(run, fold, description):
     )
     settings = run.settings
     weights = tuple(settings.weights)
-    return Training(f"fold {fold}", data, run.trained(fold), weights, settings.prototxt)
+    return Training(f"fold {fold}", data, run.trained(fold), weights, settings.prototxt, gpu)
 
 
 def _check_start(run, caffe, fold, description):
     """Let Caffe make the net and check the weights before a run folder says that there is a run."""
     with tempfile.TemporaryDirectory() as scratch:
         trial = replace(run, folder=Path(scratch))
-        _prepare(trial, fold, description)
-        caffe_train.starting_point(_training(trial, fold, description), caffe)
+        _prepare(trial, fold, description, "cpu")
+        caffe_train.starting_point(_training(trial, fold, description, None), caffe)
 
 
-def _prepare(run, fold, description):
+def _prepare(run, fold, description, device):
     """Write a fold's folder: fold.json and the rendered prototxt files."""
     folder = run.fold_folder(fold)
     folder.mkdir(exist_ok=True)
     recorded = folder / "fold.json"
     if not recorded.exists():
         caffe_train.write(recorded, json.dumps(description, indent=1) + "\n")
-    for name, text in runs.render(run, fold, description["test"]["records"]).items():
+    for name, text in runs.render(run, fold, description["test"]["records"], device).items():
         caffe_train.write(folder / f"{name}.prototxt", text)

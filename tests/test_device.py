@@ -1,0 +1,68 @@
+"""Training on a GPU, as far as a machine without one shows it: what Caffe is told."""
+
+import pytest
+import tiny
+
+from gcnet import caffe_train, engine, prototxt, runs
+from gcnet.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def own_lmdbs(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "LMDBS", tmp_path / "folds")
+
+
+@pytest.fixture
+def index(tmp_path):
+    return tiny.write_database(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [("torch", "PyTorch finds no GPU here"), ("bvlc", "Cannot use GPU in CPU-only Caffe")],
+)
+def test_a_gpu_that_is_not_there_ends_the_training(name, message, bvlc, index, tmp_path):
+    with pytest.raises(InputError, match=message):
+        tiny.train(
+            tmp_path / "run", index, "cnn", runs.PROTOTXT, engine=name, batch=7, device="gpu:0"
+        )
+
+
+def test_each_fold_is_given_the_gpu_one_after_the_other(index, tmp_path, monkeypatch):
+    seen = []
+
+    def train_side_by_side(trainings, caffe, jobs, lock):
+        seen.append((jobs, [caffe_train._arguments(one, caffe)[-4:] for one in trainings]))
+
+    monkeypatch.setattr(caffe_train, "train_side_by_side", train_side_by_side)
+    run = tiny.train(
+        tmp_path / "run", index, "cnn", runs.PROTOTXT, folds=[0, 1], batch=7, device="gpu:3"
+    )
+    solvers = [run.fold_folder(fold) / "solver.prototxt" for fold in (0, 1)]
+    assert seen == [(1, [["-solver", str(path), "-gpu", "3"] for path in solvers])]
+    for path in solvers:
+        assert prototxt.values(path.read_text(), "solver_mode") == ["GPU"]
+        assert prototxt.values(path.read_text(), "device_id") == ["3"]
+
+
+def test_trainings_are_on_the_cpu_unless_told_otherwise(index, tmp_path):
+    run = tiny.train(tmp_path / "run", index, "cnn", runs.PROTOTXT, batch=7, max_iter=1)
+    solver = (run.fold_folder(0) / "solver.prototxt").read_text()
+    assert prototxt.values(solver, "solver_mode") == ["CPU"]
+    assert "Use CPU." in (run.fold_folder(0) / "caffe.log").read_text()
+
+
+@pytest.mark.parametrize("device", ["gpu", "0", "gpu:x", "cuda:0", "gpu:0,1", ""])
+def test_unknown_devices_are_refused(device):
+    with pytest.raises(InputError, match=f"--device {device}: give cpu, or a GPU by its number"):
+        engine.gpu_of(device)
+
+
+def test_a_solver_that_names_a_device_itself_is_refused(index, tmp_path):
+    def with_mode(name, text):
+        return text + "\nsolver_mode: GPU\n" if name == "solver_cnn.prototxt" else text
+
+    nets = tiny.write_prototxt(tmp_path / "prototxt", "cnn", edit=with_mode)
+    with pytest.raises(InputError, match="solver_cnn.prototxt: has a field solver_mode"):
+        tiny.train(tmp_path / "run", index, "cnn", nets)
+    assert not (tmp_path / "run").exists()
