@@ -25,7 +25,7 @@ setup: .venv/installed
 	  echo "error: $(PYTHON3) is not Python 3.11 or 3.12; name one: make PYTHON3=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "setting up .venv"
 	@$(PYTHON3) -m venv .venv
-	@$(PYTHON) -m pip install --quiet --editable '.[test]'
+	@$(PYTHON) -m pip install --quiet --editable '.[torchcaffe,tsne,test]'
 	@touch $@
 
 caffe: setup
@@ -63,7 +63,7 @@ fuzz: setup caffe
 	  TEST_SEED=$$seed $(PYTHON) -m pytest -q $(RANDOM_TESTS); do :; done
 
 bench: setup caffe
-	@$(PYTHON) -m pip install --quiet --editable '.[test,bench]'
+	@$(PYTHON) -m pip install --quiet --editable '.[torchcaffe,tsne,test,bench]'
 	$(PYTHON) bench/synthetic_faces.py
 	$(PYTHON) bench/data.py
 	$(PYTHON) bench/engines.py

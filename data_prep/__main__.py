@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+import gcnet.interpreter  # first: it sees to the right Python
 from data_prep import align, build_lmdb, databases, merge, peaks, prepare, synthetic, verify_lmdb
 from gcnet.errors import one_line_errors
 

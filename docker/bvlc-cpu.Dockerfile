@@ -1,10 +1,35 @@
-# BVLC Caffe 1.0, CPU, from Debian 11's own packages.
+# BVLC Caffe 1.0, CPU, from Debian 11's own packages, and gcnet beside it.
 # For Debian's archive, once the suite has moved there: --build-arg MIRROR=<its /debian address>
-FROM debian:bullseye-slim
+
+FROM debian:bullseye-slim AS debian11
 ARG MIRROR
-RUN if [ -n "${MIRROR:-}" ]; then echo "deb $MIRROR bullseye main" > /etc/apt/sources.list; fi \
-    && apt-get update \
-    && apt-get install --yes --no-install-recommends caffe python3-caffe libopenblas0-pthread \
-    && rm -rf /var/lib/apt/lists/*
-ENV PYTHONPATH=/gcnet/python
+COPY docker/steps/apt_sources.sh /
+RUN /apt_sources.sh main && rm /apt_sources.sh
+
+FROM debian11 AS python311
+COPY docker/steps/python311.sh /
+RUN /python311.sh
+COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
+RUN --mount=type=bind,target=/context \
+    /gcnet/dependencies.sh /opt/python3.11/bin/python3.11 /context/build/wheels
+
+FROM debian11
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        caffe=1.0.0+git20180821.99bd997-8+b4 python3-caffe=1.0.0+git20180821.99bd997-8+b4 \
+        libopenblas0-pthread=0.3.13+ds-3+deb11u1 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY --from=python311 /opt/python3.11 /opt/python3.11
+COPY LICENSE README.md pyproject.toml /gcnet/
+COPY data_prep /gcnet/data_prep
+COPY docker /gcnet/docker
+COPY prototxt /gcnet/prototxt
+COPY python /gcnet/python
+RUN /gcnet/docker/steps/install_gcnet.sh && ln -s /opt/python3.11/bin/python3.11 /usr/local/bin/python
+# python3 is Debian's Python 3.9, in which `import caffe` works. It hands gcnet's own programs over
+# to GCNET_PYTHON.
+ENV GCNET_ENGINE=bvlc GCNET_PYTHON=/opt/python3.11/bin/python3.11 \
+    PYTHONPATH=/gcnet/python:/gcnet PYTHONDONTWRITEBYTECODE=1 HOME=/home/gcnet
+USER gcnet
 WORKDIR /gcnet
+CMD ["bash"]

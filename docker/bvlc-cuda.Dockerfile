@@ -26,3 +26,53 @@ RUN cmake .. -DCMAKE_BUILD_TYPE=Release -DCMAKE_SKIP_RPATH=ON \
     -DCUDA_NVCC_FLAGS="-Xcompiler -fPIC" -DCMAKE_CXX_FLAGS=-std=c++14 \
     -DBUILD_docs=OFF -DBUILD_matlab=OFF
 RUN make -j"$(nproc)" caffe pycaffe caffe.bin
+RUN make -j"$(nproc)" test.testbin
+# A library without code for one of them would start on that card and fail in its first kernel.
+RUN cuobjdump --list-elf lib/libcaffe.so > /tmp/kernels && for architecture in $ARCHITECTURES; do \
+        grep -q "sm_$architecture" /tmp/kernels || { echo "no code for sm_$architecture"; exit 1; }; \
+    done && cuobjdump --list-ptx lib/libcaffe.so | grep -q sm_86
+RUN mkdir -p /opt/caffe/usr/bin /opt/caffe/usr/lib/x86_64-linux-gnu /opt/caffe/usr/lib/python3/dist-packages \
+    && cp tools/caffe-bin /opt/caffe/usr/bin/caffe \
+    && cp test/test.testbin /opt/caffe/usr/bin/caffe-gtest \
+    && cp -P lib/libcaffe.so* /opt/caffe/usr/lib/x86_64-linux-gnu/ \
+    && cp -r ../python/caffe /opt/caffe/usr/lib/python3/dist-packages/caffe \
+    && find /opt/caffe -name test -type d -prune -exec rm -r {} + \
+    && strip --strip-unneeded /opt/caffe/usr/bin/* /opt/caffe/usr/lib/x86_64-linux-gnu/libcaffe.so.1.*
+# What Caffe's own tests read, at the path that is compiled into them.
+RUN cd /usr/src/caffe && mkdir -p /opt/caffe$PWD && cp -r --parents src/caffe/test/test_data examples/images /opt/caffe$PWD
+
+FROM debian11 AS python311
+COPY docker/steps/python311.sh /
+RUN /python311.sh
+COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
+RUN --mount=type=bind,target=/context \
+    /gcnet/dependencies.sh /opt/python3.11/bin/python3.11 /context/build/wheels
+
+FROM debian11
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends \
+        libboost-filesystem1.74.0 libboost-python1.74.0 libboost-system1.74.0 libboost-thread1.74.0 \
+        libgflags2.2 libgoogle-glog0v5 libhdf5-103-1 libhdf5-hl-100 libleveldb1d liblmdb0 \
+        libopenblas0-pthread=0.3.13+ds-3+deb11u1 libopencv-highgui4.5 libopencv-imgcodecs4.5 \
+        libopencv-imgproc4.5 libprotobuf23 libsnappy1v5 \
+        libcublas11=11.4.1.1043~11.2.2-3+deb11u3 libcudart11.0=11.2.152~11.2.2-3+deb11u3 \
+        libcurand10=11.1.1+~10.2.3.152~11.2.2-3+deb11u3 \
+        python3 python3-numpy python3-protobuf python3-scipy python3-skimage \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY --from=caffe /opt/caffe /
+COPY --from=python311 /opt/python3.11 /opt/python3.11
+COPY LICENSE README.md pyproject.toml /gcnet/
+COPY data_prep /gcnet/data_prep
+COPY docker /gcnet/docker
+COPY prototxt /gcnet/prototxt
+COPY python /gcnet/python
+RUN ldconfig && /gcnet/docker/steps/install_gcnet.sh \
+    && ln -s /opt/python3.11/bin/python3.11 /usr/local/bin/python
+# python3 is Debian's Python 3.9, in which `import caffe` works. It hands gcnet's own programs over
+# to GCNET_PYTHON. NVIDIA's container runtime reads the last two.
+ENV GCNET_ENGINE=bvlc GCNET_PYTHON=/opt/python3.11/bin/python3.11 \
+    PYTHONPATH=/gcnet/python:/gcnet PYTHONDONTWRITEBYTECODE=1 HOME=/home/gcnet \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER gcnet
+WORKDIR /gcnet
+CMD ["bash"]

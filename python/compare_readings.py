@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+import gcnet.interpreter  # first: it sees to the right Python
 from gcnet import readings
 from gcnet.errors import one_line_errors
 

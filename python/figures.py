@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 
+import gcnet.interpreter  # first: it sees to the right Python
 from gcnet import contrastive_weight, evaluated, figures, paper_figures, runs
 from gcnet.errors import one_line_errors
 from gcnet.protocol import FOLDS

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+import gcnet.interpreter  # first: it sees to the right Python
 from gcnet import prediction
 from gcnet.engine import ENGINES
 from gcnet.errors import one_line_errors

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 
+import gcnet.interpreter  # first: it sees to the right Python
 from data_prep.build_lmdb import IDENTITY_COPIES
 from gcnet import pretraining, runs
 from gcnet.engine import ENGINES

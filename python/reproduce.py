@@ -4,6 +4,7 @@ and a report."""
 import argparse
 import sys
 
+import gcnet.interpreter  # first: it sees to the right Python
 from gcnet import experiments
 from gcnet.errors import one_line_errors
 

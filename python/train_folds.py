@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 
+import gcnet.interpreter  # first: it sees to the right Python
 from data_prep.build_lmdb import COPIES
 from gcnet import runs, training
 from gcnet.engine import ENGINES

@@ -9,6 +9,7 @@ bvlc    BVLC Caffe 1.0, in this order: the prefix that the environment variable 
 """
 
 import functools
+import importlib.util
 import os
 import re
 import subprocess
@@ -104,6 +105,11 @@ def find(name=None):
 
 
 def _torch():
+    if importlib.util.find_spec("torch") is None:
+        raise InputError(
+            "torchcaffe needs PyTorch, which this Python does not have; run make setup, or take "
+            "BVLC Caffe with --engine bvlc or GCNET_ENGINE=bvlc"
+        )
     return Engine(
         "torch",
         (sys.executable, "-m", "torchcaffe.command"),

@@ -1,0 +1,35 @@
+# gcnet with torchcaffe, for the CPU and for GPUs that PyTorch knows.
+#
+# PyPI's PyTorch, which pip takes here, is the build for NVIDIA GPUs, several GB. Where wheels lie in
+# build/wheels (docker/image.sh puts them there) these are taken instead.
+
+FROM debian:bookworm-slim AS venv
+RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
+RUN python3 -m venv /opt/gcnet
+COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
+RUN --mount=type=bind,target=/context \
+    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels torchcaffe tsne
+# What torchcaffe never uses of PyTorch: its tests, its C++ headers and programs.
+RUN cd /opt/gcnet/lib/python3.11/site-packages/torch && rm -rf bin include share test
+RUN printf '%s\n' '#!/opt/gcnet/bin/python' 'import sys' 'from gcnet.engine import run_caffe' \
+        'sys.exit(run_caffe())' > /opt/gcnet/bin/caffe \
+    && chmod +x /opt/gcnet/bin/caffe
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends python3 \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+COPY --from=venv /opt/gcnet /opt/gcnet
+COPY LICENSE README.md pyproject.toml /gcnet/
+COPY data_prep /gcnet/data_prep
+COPY docker /gcnet/docker
+COPY prototxt /gcnet/prototxt
+COPY python /gcnet/python
+RUN /gcnet/docker/steps/install_gcnet.sh
+# NVIDIA's container runtime reads the last two.
+ENV PATH=/opt/gcnet/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/gcnet/python:/gcnet \
+    PYTHONDONTWRITEBYTECODE=1 HOME=/home/gcnet \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER gcnet
+WORKDIR /gcnet
+CMD ["bash"]

@@ -1,0 +1,42 @@
+"""gcnet's programs started by the Python 3.9 of BVLC Caffe, as `python3` is in its images."""
+
+import os
+import subprocess
+
+import pytest
+
+from gcnet.engine import ROOT
+
+EVALUATION = ["python/eval_folds.py", "runs/some run", "--json"]
+PREPARATION = ["-m", "data_prep", "align", "index.csv"]
+
+
+@pytest.fixture
+def run(bvlc):
+    """Run arguments with Caffe's Python; returns the CompletedProcess."""
+
+    def run(arguments, **environment):
+        return subprocess.run(
+            [bvlc / "bin" / "python3", *arguments], cwd=ROOT, text=True, capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "python"), **environment},
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.mark.parametrize("arguments", [EVALUATION, PREPARATION])
+def test_they_are_handed_over_to_the_python_of_gcnet(arguments, run, tmp_path):
+    python = tmp_path / "python3.11"
+    python.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n")
+    python.chmod(0o755)
+    done = run(arguments, GCNET_PYTHON=str(python))
+    assert (done.stdout.splitlines(), done.returncode) == (arguments, 3), done.stderr
+
+
+@pytest.mark.parametrize("arguments", [EVALUATION, PREPARATION])
+def test_without_one_they_say_which_python_they_need(arguments, run, bvlc):
+    for environment in ({}, {"GCNET_PYTHON": str(bvlc / "bin" / "python3")}):
+        done = run(arguments, **environment)
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: this needs Python 3.11 and is run by 3.9; "), done
+        assert done.stderr.count("\n") == 1
