@@ -5,7 +5,9 @@ SHELL := /bin/sh
 
 TABLES := table2 table3 table4 table5 table6
 
-.PHONY: help setup caffe demo data weights $(TABLES) test fuzz bench
+IMAGES := image-cpu image-cuda image-torch
+
+.PHONY: help setup caffe demo data weights $(TABLES) $(IMAGES) test test-images fuzz bench
 help:
 	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
 	@echo "make data    DATABASE=ckplus ROOT=/path/to/CK+: index, align, the LMDBs of all folds"
@@ -16,6 +18,8 @@ help:
 	@echo "make test    all tests, against BVLC Caffe itself"
 	@echo "make fuzz    the random tests with new seeds, until one fails or Ctrl-C"
 	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
+	@echo "make image-cpu, image-cuda, image-torch: container images (docker/README.md);"
+	@echo "             make test-images tries all three"
 	@echo "make setup   the Python environment alone, in .venv"
 	@echo "make bench   measure faces, data preparation and engines into bench/results.md"
 
@@ -61,6 +65,15 @@ RANDOM_TESTS := $(addprefix tests/parity/test_,schema.py layers.py net.py data.p
 fuzz: setup caffe
 	while seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') && echo "TEST_SEED=$$seed" && \
 	  TEST_SEED=$$seed $(PYTHON) -m pytest -q $(RANDOM_TESTS); do :; done
+
+image-cpu image-cuda: image-%: setup
+	@docker/image.sh build bvlc-$*
+
+image-torch: setup
+	@docker/image.sh build torch
+
+test-images: setup caffe
+	$(PYTHON) -m pytest -s tests/images/images.py
 
 bench: setup caffe
 	@$(PYTHON) -m pip install --quiet --editable '.[torchcaffe,tsne,test,bench]'

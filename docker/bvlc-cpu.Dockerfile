@@ -11,24 +11,25 @@ COPY docker/steps/python311.sh /
 RUN /python311.sh
 COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
 RUN --mount=type=bind,target=/context \
-    /gcnet/dependencies.sh /opt/python3.11/bin/python3.11 /context/build/wheels
+    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels
 
 FROM debian11
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
-        caffe=1.0.0+git20180821.99bd997-8+b4 python3-caffe=1.0.0+git20180821.99bd997-8+b4 \
+        caffe=1.0.0+git20180821.99bd997-8+b2 python3-caffe=1.0.0+git20180821.99bd997-8+b2 \
         libopenblas0-pthread=0.3.13+ds-3+deb11u1 \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY --from=python311 /opt/python3.11 /opt/python3.11
+COPY --from=python311 /opt/gcnet /opt/gcnet
 COPY LICENSE README.md pyproject.toml /gcnet/
 COPY data_prep /gcnet/data_prep
 COPY docker /gcnet/docker
 COPY prototxt /gcnet/prototxt
 COPY python /gcnet/python
-RUN /gcnet/docker/steps/install_gcnet.sh && ln -s /opt/python3.11/bin/python3.11 /usr/local/bin/python
+RUN /gcnet/docker/steps/install_gcnet.sh
 # python3 is Debian's Python 3.9, in which `import caffe` works. It hands gcnet's own programs over
 # to GCNET_PYTHON.
-ENV GCNET_ENGINE=bvlc GCNET_PYTHON=/opt/python3.11/bin/python3.11 \
+ENV GCNET_ENGINE=bvlc GCNET_PYTHON=/opt/gcnet/bin/python \
     PYTHONPATH=/gcnet/python:/gcnet PYTHONDONTWRITEBYTECODE=1 HOME=/home/gcnet
 USER gcnet
 WORKDIR /gcnet

@@ -46,7 +46,7 @@ COPY docker/steps/python311.sh /
 RUN /python311.sh
 COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
 RUN --mount=type=bind,target=/context \
-    /gcnet/dependencies.sh /opt/python3.11/bin/python3.11 /context/build/wheels
+    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels
 
 FROM debian11
 RUN apt-get update \
@@ -61,16 +61,17 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY --from=caffe /opt/caffe /
 COPY --from=python311 /opt/python3.11 /opt/python3.11
+COPY --from=python311 /opt/gcnet /opt/gcnet
 COPY LICENSE README.md pyproject.toml /gcnet/
 COPY data_prep /gcnet/data_prep
 COPY docker /gcnet/docker
 COPY prototxt /gcnet/prototxt
 COPY python /gcnet/python
 RUN ldconfig && /gcnet/docker/steps/install_gcnet.sh \
-    && ln -s /opt/python3.11/bin/python3.11 /usr/local/bin/python
+   
 # python3 is Debian's Python 3.9, in which `import caffe` works. It hands gcnet's own programs over
 # to GCNET_PYTHON. NVIDIA's container runtime reads the last two.
-ENV GCNET_ENGINE=bvlc GCNET_PYTHON=/opt/python3.11/bin/python3.11 \
+ENV GCNET_ENGINE=bvlc GCNET_PYTHON=/opt/gcnet/bin/python \
     PYTHONPATH=/gcnet/python:/gcnet PYTHONDONTWRITEBYTECODE=1 HOME=/home/gcnet \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER gcnet

@@ -2,13 +2,14 @@
 # Build an image of this folder, or run a command in one, with whatever there is for it.
 #
 #   docker/image.sh build NAME                                NAME: bvlc-cpu, bvlc-cuda or torch
+#   docker/image.sh size NAME                                 in bytes, with all layers
 #   docker/image.sh run NAME [--user=UID:GID] [--volume=FOLDER:FOLDER]... [--env=NAME=VALUE]... COMMAND...
 #
 # Docker is taken where its daemon answers, else Podman, else buildah, which needs no daemon but
 # root: there a base image is made of Debian's packages (mmdebstrap) instead of being pulled, from
 # the mirror of the machine's apt sources or of $DEBIAN_MIRROR (".../debian").
 # For the build Python's wheels are downloaded to build/wheels, by the pip of $PYTHON (.venv's).
-# With $STAGE that stage of the Dockerfile is built, as gcnet-NAME:STAGE.
+# With $STAGE set, that stage of the Dockerfile is built, or a command run in it.
 set -eu
 
 REPOSITORY=$(cd "$(dirname "$0")/.." && pwd)
@@ -39,6 +40,8 @@ choose_tool() {
         fail "neither Docker nor Podman answers, and buildah and mmdebstrap are not installed"
     fi
 }
+
+tag() { echo "gcnet-$1${STAGE:+:$STAGE}"; }
 
 extras() {
     case "$1" in
@@ -98,7 +101,7 @@ build() {
     # shellcheck disable=SC2086
     download_wheels $wanted
     dockerfile=docker/$name.Dockerfile
-    set -- -t "gcnet-$name${STAGE:+:$STAGE}" -f "$dockerfile" ${STAGE:+--target "$STAGE"}
+    set -- -t "$(tag "$name")" -f "$dockerfile" ${STAGE:+--target "$STAGE"}
     [ -z "${DEBIAN_MIRROR:-}" ] || set -- "$@" --build-arg "MIRROR=$DEBIAN_MIRROR"
     cd "$REPOSITORY"
     if [ $TOOL = buildah ]; then
@@ -107,12 +110,24 @@ build() {
     else
         DOCKER_BUILDKIT=1 $TOOL build "$@" .
     fi
-    echo "built: gcnet-$name"
+    echo "built: $(tag "$name")"
+}
+
+size() {
+    extras "$1" >/dev/null
+    choose_tool
+    if [ $TOOL = buildah ]; then
+        container=$(buildah from --pull-never "$(tag "$1")") || fail "no image $1; run make image-$1"
+        du -sxB1 "$(buildah mount "$container")" | cut -f 1
+        buildah rm "$container" >/dev/null
+    else
+        $TOOL image inspect --format '{{.Size}}' "$(tag "$1")"
+    fi
 }
 
 run() {
     extras "$1" >/dev/null
-    image=gcnet-$1
+    image=$(tag "$1")
     shift
     options=0
     for word; do
@@ -125,7 +140,7 @@ run() {
     [ $words -gt 0 ] || { usage >&2; exit 1; }
     choose_tool
     if [ $TOOL = buildah ]; then
-        image=$(buildah from --pull-never "$image") || fail "no image $image; make image-${image#gcnet-}"
+        image=$(buildah from --pull-never "$image") || fail "no image $image; run make image-..."
         trap 'buildah rm "$image" >/dev/null' EXIT
     fi
     while [ $options -gt 0 ]; do   # options to the end, then the image, then the command
@@ -148,6 +163,7 @@ run() {
 
 case "${1:-}" in
     build) [ $# = 2 ] || { usage >&2; exit 1; }; build "$2" ;;
+    size) [ $# = 2 ] || { usage >&2; exit 1; }; size "$2" ;;
     run) [ $# -ge 3 ] || { usage >&2; exit 1; }; shift; run "$@" ;;
     -h | --help) usage ;;
     *) usage >&2; exit 1 ;;
