@@ -46,7 +46,7 @@ COPY docker/steps/python311.sh /
 RUN /python311.sh
 COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
 RUN --mount=type=bind,target=/context \
-    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels
+    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels/bvlc-cuda
 
 FROM debian11
 RUN apt-get update \

@@ -8,13 +8,13 @@
 # Docker is taken where its daemon answers, else Podman, else buildah, which needs no daemon but
 # root: there a base image is made of Debian's packages (mmdebstrap) instead of being pulled, from
 # the mirror of the machine's apt sources or of $DEBIAN_MIRROR (".../debian").
-# For the build Python's wheels are downloaded to build/wheels, by the pip of $PYTHON (.venv's).
+# For the build Python's wheels are downloaded to build/wheels/NAME, by the pip of $PYTHON (.venv's).
 # With $STAGE set, that stage of the Dockerfile is built, or a command run in it.
 set -eu
 
 REPOSITORY=$(cd "$(dirname "$0")/.." && pwd)
 PYTHON=${PYTHON:-$REPOSITORY/.venv/bin/python}
-WHEELS=$REPOSITORY/build/wheels
+WHEELS=$REPOSITORY/build/wheels   # with a folder for each image
 
 fail() {
     echo "error: $1" >&2
@@ -53,21 +53,25 @@ extras() {
 
 # The newest glibc that a wheel may need is Debian 11's, 2.31.
 download_wheels() {
+    wheels=$WHEELS/$1
+    shift
+    mkdir -p "$WHEELS"
+    rm -rf "$wheels.partial"
     [ -x "$PYTHON" ] || fail "no $PYTHON to download wheels with; run make setup"
     echo "downloading wheels"
     "$PYTHON" "$REPOSITORY/docker/steps/requirements.py" "$REPOSITORY/pyproject.toml" "$@" \
-        > "$WHEELS.txt"
+        > "$wheels.txt"
     platforms=linux_x86_64
     for minor in 31 30 29 28 27 26 25 24 17 12 5; do
         platforms="$platforms manylinux_2_${minor}_x86_64"
     done
     # shellcheck disable=SC2046
-    "$PYTHON" -m pip download --quiet --dest "$WHEELS.partial" --only-binary=:all: \
+    "$PYTHON" -m pip download --quiet --dest "$wheels.partial" --only-binary=:all: \
         --implementation cp --python-version 3.11 --abi cp311 --abi abi3 --abi none \
         $(printf -- '--platform %s ' $platforms manylinux2014_x86_64 manylinux1_x86_64) \
-        -r "$WHEELS.txt" || fail "the wheels could not be downloaded (above: pip's message)"
-    rm -rf "$WHEELS"
-    mv "$WHEELS.partial" "$WHEELS"
+        -r "$wheels.txt" || fail "the wheels could not be downloaded (above: pip's message)"
+    rm -rf "$wheels" "$wheels.txt"
+    mv "$wheels.partial" "$wheels"
 }
 
 make_base() {
@@ -97,9 +101,8 @@ build() {
     name=$1
     wanted=$(extras "$name")
     choose_tool
-    mkdir -p "$REPOSITORY/build"
     # shellcheck disable=SC2086
-    download_wheels $wanted
+    download_wheels "$name" $wanted
     dockerfile=docker/$name.Dockerfile
     set -- -t "$(tag "$name")" -f "$dockerfile" ${STAGE:+--target "$STAGE"}
     [ -z "${DEBIAN_MIRROR:-}" ] || set -- "$@" --build-arg "MIRROR=$DEBIAN_MIRROR"

@@ -1,14 +1,14 @@
 # gcnet with torchcaffe, for the CPU and for GPUs that PyTorch knows.
 #
 # PyPI's PyTorch, which pip takes here, is the build for NVIDIA GPUs, several GB. Where wheels lie in
-# build/wheels (docker/image.sh puts them there) these are taken instead.
+# build/wheels/torch (docker/image.sh puts them there) these are taken instead.
 
 FROM debian:bookworm-slim AS venv
 RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 RUN python3 -m venv /opt/gcnet
 COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
 RUN --mount=type=bind,target=/context \
-    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels torchcaffe tsne
+    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels/torch torchcaffe tsne
 # What torchcaffe never uses of PyTorch: its tests, its C++ headers and programs.
 RUN cd /opt/gcnet/lib/python3.11/site-packages/torch && rm -rf bin include share test
 RUN printf '%s\n' '#!/opt/gcnet/bin/python' 'import sys' 'from gcnet.engine import run_caffe' \
