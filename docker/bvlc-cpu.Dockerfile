@@ -14,11 +14,15 @@ RUN --mount=type=bind,target=/context \
     /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels/bvlc-cpu
 
 FROM debian11
+# python3-caffe depends on packages of which `import caffe` imports nothing; these are the large ones.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         caffe=1.0.0+git20180821.99bd997-8+b2 python3-caffe=1.0.0+git20180821.99bd997-8+b2 \
         libopenblas0-pthread=0.3.13+ds-3+deb11u1 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
+    && cd /usr/lib/python3/dist-packages \
+    && rm -r Cython IPython jedi pandas prompt_toolkit pygments \
+    && find . -name tests -type d -prune -exec rm -r {} +
 COPY --from=python311 /opt/python3.11 /opt/python3.11
 COPY --from=python311 /opt/gcnet /opt/gcnet
 COPY LICENSE README.md pyproject.toml /gcnet/

@@ -32,10 +32,10 @@ RUN cuobjdump --list-elf lib/libcaffe.so > /tmp/kernels && for architecture in $
         grep -q "sm_$architecture" /tmp/kernels || { echo "no code for sm_$architecture"; exit 1; }; \
     done && cuobjdump --list-ptx lib/libcaffe.so | grep -q sm_86
 RUN mkdir -p /opt/caffe/usr/bin /opt/caffe/usr/lib/x86_64-linux-gnu /opt/caffe/usr/lib/python3/dist-packages \
-    && cp tools/caffe-bin /opt/caffe/usr/bin/caffe \
+    && cp tools/caffe /opt/caffe/usr/bin/caffe \
     && cp test/test.testbin /opt/caffe/usr/bin/caffe-gtest \
     && cp -P lib/libcaffe.so* /opt/caffe/usr/lib/x86_64-linux-gnu/ \
-    && cp -r ../python/caffe /opt/caffe/usr/lib/python3/dist-packages/caffe \
+    && cp -rL ../python/caffe /opt/caffe/usr/lib/python3/dist-packages/caffe \
     && find /opt/caffe -name test -type d -prune -exec rm -r {} + \
     && strip --strip-unneeded /opt/caffe/usr/bin/* /opt/caffe/usr/lib/x86_64-linux-gnu/libcaffe.so.1.*
 # What Caffe's own tests read, at the path that is compiled into them.

@@ -9,8 +9,10 @@ RUN python3 -m venv /opt/gcnet
 COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
 RUN --mount=type=bind,target=/context \
     /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels/torch torchcaffe tsne
-# What torchcaffe never uses of PyTorch: its tests, its C++ headers and programs.
-RUN cd /opt/gcnet/lib/python3.11/site-packages/torch && rm -rf bin include share test
+# What nothing here uses: the packages' own tests, PyTorch's C++ headers and its test programs.
+RUN cd /opt/gcnet/lib/python3.11/site-packages && rm -rf torch/include torch/share torch/test \
+    && find torch/bin -type f ! -name torch_shm_manager -delete \
+    && find networkx scipy sklearn sympy -name tests -type d -prune -exec rm -r {} +
 RUN printf '%s\n' '#!/opt/gcnet/bin/python' 'import sys' 'from gcnet.engine import run_caffe' \
         'sys.exit(run_caffe())' > /opt/gcnet/bin/caffe \
     && chmod +x /opt/gcnet/bin/caffe

@@ -25,5 +25,6 @@ make --quiet -j"$(nproc)"
 make --quiet install
 cd /opt/python3.11
 find . -name '*.opt-[12].pyc' -delete
-rm -rf share lib/python3.11/idlelib lib/python3.11/turtledemo /tmp/python3.11
+rm -rf include share lib/python3.11/idlelib lib/python3.11/turtledemo /tmp/python3.11
+strip bin/python3.11 lib/python3.11/lib-dynload/*.so
 /opt/python3.11/bin/python3.11 -m venv /opt/gcnet
