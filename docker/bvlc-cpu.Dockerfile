@@ -1,5 +1,6 @@
 # BVLC Caffe 1.0, CPU, from Debian 11's own packages, and gcnet beside it.
-# For Debian's archive, once the suite has moved there: --build-arg MIRROR=<its /debian address>
+# Where Debian has moved Debian 11 to its archive: --build-arg MIRROR=<its /debian address>, and where
+# Debian 12 is not there too, --build-arg BOOKWORM_MIRROR=<another mirror's>.
 
 FROM debian:bullseye-slim AS debian11
 ARG MIRROR
@@ -7,6 +8,7 @@ COPY docker/steps/apt_sources.sh /
 RUN /apt_sources.sh main && rm /apt_sources.sh
 
 FROM debian11 AS python311
+ARG BOOKWORM_MIRROR
 COPY docker/steps/python311.sh /
 RUN /python311.sh
 COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/

@@ -102,7 +102,7 @@ build() {
     wanted=$(extras "$name")
     choose_tool
     # shellcheck disable=SC2086
-    download_wheels "$name" $wanted
+    [ -n "${STAGE:-}" ] || download_wheels "$name" $wanted
     dockerfile=docker/$name.Dockerfile
     set -- -t "$(tag "$name")" -f "$dockerfile" ${STAGE:+--target "$STAGE"}
     [ -z "${DEBIAN_MIRROR:-}" ] || set -- "$@" --build-arg "MIRROR=$DEBIAN_MIRROR"
@@ -120,7 +120,7 @@ size() {
     extras "$1" >/dev/null
     choose_tool
     if [ $TOOL = buildah ]; then
-        container=$(buildah from --pull-never "$(tag "$1")") || fail "no image $1; run make image-$1"
+        container=$(buildah from --pull-never "$(tag "$1")") || fail "no image $1; build it first"
         du -sxB1 "$(buildah mount "$container")" | cut -f 1
         buildah rm "$container" >/dev/null
     else
@@ -143,8 +143,9 @@ run() {
     [ $words -gt 0 ] || { usage >&2; exit 1; }
     choose_tool
     if [ $TOOL = buildah ]; then
-        image=$(buildah from --pull-never "$image") || fail "no image $image; run make image-..."
-        trap 'buildah rm "$image" >/dev/null' EXIT
+        container=$(buildah from --pull-never "$image") || fail "no image $image; build it first"
+        trap 'buildah rm "$container" >/dev/null' EXIT
+        image=$container
     fi
     while [ $options -gt 0 ]; do   # options to the end, then the image, then the command
         set -- "$@" "$1"

@@ -2,8 +2,9 @@
 
 import pytest
 import tiny
+import torch
 
-from gcnet import caffe_train, engine, prototxt, runs
+from gcnet import caffe_train, engine, experiments, pretraining, prototxt, runs
 from gcnet.errors import InputError
 
 
@@ -17,6 +18,7 @@ def index(tmp_path):
     return tiny.write_database(tmp_path / "data")
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize(
     "name, message",
     [("torch", "PyTorch finds no GPU here"), ("bvlc", "Cannot use GPU in CPU-only Caffe")],
@@ -66,3 +68,39 @@ def test_a_solver_that_names_a_device_itself_is_refused(index, tmp_path):
     with pytest.raises(InputError, match="solver_cnn.prototxt: has a field solver_mode"):
         tiny.train(tmp_path / "run", index, "cnn", nets)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_device_reaches_every_training_of_a_table(monkeypatch):
+    """pretrain.py and train_folds.py are told; an unknown device ends before anything is made."""
+    done = []
+    monkeypatch.setattr(experiments, "_do", lambda *command, made=None: done.append(command))
+    monkeypatch.setattr(experiments, "prepare", lambda *arguments: None)
+    monkeypatch.setattr(experiments, "write_results", lambda *arguments: None)
+    experiments.run("table4", "quick", ["cnn"], device="gpu:1")
+    programs = [command[0].removeprefix("python/") for command in done]
+    assert programs == ["pretrain.py", "pretrain.py", "train_folds.py"]
+    assert all(command[-2:] == ("--device", "gpu:1") for command in done)
+
+
+def test_pretraining_is_given_the_gpu(index, tmp_path, monkeypatch):
+    seen = []
+
+    def train_side_by_side(trainings, caffe, jobs, lock):
+        seen.extend(trainings)
+        raise InputError("far enough")
+
+    monkeypatch.setattr(caffe_train, "train_side_by_side", train_side_by_side)
+    with pytest.raises(InputError, match="far enough"):
+        pretraining.pretrain(
+            "identity", index=index, output=tmp_path / "weights", work=tmp_path / "runs",
+            max_iter=1, batch=7, engine="torch", copies=0, seed=1, folder=runs.PROTOTXT,
+            command="pretrain.py", device="gpu:2",
+        )  # fmt: skip
+    assert [training.gpu for training in seen] == [2]
+    assert "device_id: 2" in (seen[0].folder.path / "solver.prototxt").read_text()
+
+
+def test_torchcaffe_without_pytorch_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="torchcaffe needs PyTorch"):
+        engine.find("torch")

@@ -7,8 +7,11 @@ import pytest
 
 from gcnet.engine import ROOT
 
-EVALUATION = ["python/eval_folds.py", "runs/some run", "--json"]
-PREPARATION = ["-m", "data_prep", "align", "index.csv"]
+PREPARATION = ["-m", "data_prep", "align", "some index.csv"]
+PROGRAMS = [
+    PREPARATION,
+    *([f"python/{path.name}", "runs/some run", "--json"] for path in ROOT.glob("python/*.py")),
+]
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def run(bvlc):
     return run
 
 
-@pytest.mark.parametrize("arguments", [EVALUATION, PREPARATION])
+@pytest.mark.parametrize("arguments", PROGRAMS)
 def test_they_are_handed_over_to_the_python_of_gcnet(arguments, run, tmp_path):
     python = tmp_path / "python3.11"
     python.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n")
@@ -33,10 +36,13 @@ def test_they_are_handed_over_to_the_python_of_gcnet(arguments, run, tmp_path):
     assert (done.stdout.splitlines(), done.returncode) == (arguments, 3), done.stderr
 
 
-@pytest.mark.parametrize("arguments", [EVALUATION, PREPARATION])
+@pytest.mark.parametrize("arguments", [PREPARATION, ["python/eval_folds.py"]])
 def test_without_one_they_say_which_python_they_need(arguments, run, bvlc):
-    for environment in ({}, {"GCNET_PYTHON": str(bvlc / "bin" / "python3")}):
-        done = run(arguments, **environment)
+    for python, message in (
+        ({}, "error: this needs Python 3.11 and is run by 3.9; "),
+        ({"GCNET_PYTHON": str(bvlc / "bin" / "python3")}, "error: this needs Python 3.11 and is "),
+        ({"GCNET_PYTHON": "/nowhere/python"}, "error: GCNET_PYTHON=/nowhere/python: No such file"),
+    ):
+        done = run(arguments, **python)
         assert done.returncode == 1
-        assert done.stderr.startswith("error: this needs Python 3.11 and is run by 3.9; "), done
-        assert done.stderr.count("\n") == 1
+        assert done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr

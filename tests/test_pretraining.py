@@ -47,6 +47,7 @@ def blobs(path):
 def pretrain(part, index, output, nets, **changes):
     settings = {
         "max_iter": 3, "batch": None, "engine": None, "copies": 0, "seed": 1, "command": "typed",
+        "device": "cpu",
     }  # fmt: skip
     work = nets.parent / "runs"
     return pretraining.pretrain(part, index, output, work, folder=nets, **{**settings, **changes})

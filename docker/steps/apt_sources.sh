@@ -1,24 +1,26 @@
 #!/bin/sh
-# In an image of Debian 11: take packages and sources from its last point release alone, which no
-# longer changes, and leave out what no program reads.
+# In an image of Debian 11: what apt may take, and what is left out of packages.
 #
 #   MIRROR=...  apt_sources.sh COMPONENT...
 #
-# MIRROR is a Debian mirror (".../debian"), for when the suite has moved to the archive; without it
-# the image's own.
+# The image's own sources stay, as its packages may be newer than the last point release; the
+# components and the source packages of that release are added. MIRROR is where the suite is
+# (".../debian", its security updates then in ".../debian-security") once Debian has moved it to the
+# archive.
 set -eu
 suite=bullseye
-mirror=${MIRROR:-$(apt-get update --print-uris |
-    sed -n "s#^'\([^']*/debian\)/*/dists/$suite/.*#\1#p" | head -n 1)}
-[ -n "$mirror" ] || { echo "error: no Debian mirror; give --build-arg MIRROR=.../debian" >&2; exit 1; }
-rm -rf /etc/apt/sources.list.d/*
-for kind in deb deb-src; do
-    echo "$kind $mirror $suite $*"
-done > /etc/apt/sources.list
-cat > /etc/dpkg/dpkg.cfg.d/unread <<UNREAD
+list=/etc/apt/sources.list
+if [ -n "${MIRROR:-}" ]; then
+    sed -i "s#[^ ]*/debian-security #${MIRROR%/}-security #; s#[^ ]*/debian #${MIRROR%/} #" $list
+fi
+mirror=$(sed -n "s#^deb \(\[.*\] \)*\([^ ]*/debian\) $suite .*#\2#p" $list | head -n 1)
+[ -n "$mirror" ] || { echo "error: $list names no mirror of $suite" >&2; exit 1; }
+echo "deb $mirror $suite $*" > /etc/apt/sources.list.d/components.list
+echo "deb-src $mirror $suite $*" > /etc/apt/sources.list.d/source.list
+cat > /etc/dpkg/dpkg.cfg.d/left-out <<LEFT_OUT
 path-exclude=/usr/share/doc/*
 path-exclude=/usr/share/info/*
 path-exclude=/usr/share/javascript/*
 path-exclude=/usr/share/locale/*
 path-exclude=/usr/share/man/*
-UNREAD
+LEFT_OUT

@@ -2,12 +2,13 @@
 # Python 3.11 for Debian 11, in /opt/python3.11, and a virtual environment of it in /opt/gcnet.
 #
 # Debian 11 has Python 3.9, which pycaffe is compiled for; gcnet's own programs need 3.11. It is
-# compiled from Debian 12's source, and its pip is Debian 12's.
+# compiled from Debian 12's source, and its pip is Debian 12's: both from BOOKWORM_MIRROR
+# (".../debian"), or else from where Debian 11 is.
 set -eu
 suite=bookworm
 version=3.11.2-6+deb12u8
-sed -n "s/^\(deb\|deb-src\) \(.*\) bullseye .*/\1 \2 $suite main/p" /etc/apt/sources.list \
-    > /etc/apt/sources.list.d/$suite.list
+mirror=${BOOKWORM_MIRROR:-$(cut -d ' ' -f 2 /etc/apt/sources.list.d/source.list)}
+printf "%s $mirror $suite main\n" deb deb-src > /etc/apt/sources.list.d/$suite.list
 echo 'APT::Default-Release "bullseye";' > /etc/apt/apt.conf.d/default-release
 apt-get update
 apt-get install --yes --no-install-recommends \
@@ -28,3 +29,4 @@ find . -name '*.opt-[12].pyc' -delete
 rm -rf include share lib/python3.11/idlelib lib/python3.11/turtledemo /tmp/python3.11
 strip bin/python3.11 lib/python3.11/lib-dynload/*.so
 /opt/python3.11/bin/python3.11 -m venv /opt/gcnet
+rm -r /opt/python3.11/lib/python3.11/ensurepip

@@ -170,7 +170,7 @@ def run(name, scale_name, nets=(), device="cpu"):
                 "--classes", experiment.classes, "--folds", experiment.folds or scale.folds,
                 *length, "--run", _text(folder),
                 "--weights", ",".join(_text(scale.weights / file) for file in start),
-                *_on(device), made=folder,
+                *_device_option(device), made=folder,
             )  # fmt: skip
     trained = [runs.load(folder) for folder in folders if (folder / "run.json").is_file()]
     write_results(name, experiment, scale, [one for one in trained if finished_folds(one)])
@@ -236,11 +236,11 @@ def make_weights(scale, device="cpu"):
         _do(
             "python/pretrain.py", part, "--index", _text(_index(scale, PRETRAINING)),
             *options, "-o", _text(scale.weights), "--runs", _text(scale.runs / "pretrain"),
-            *_on(device), made=scale.weights,
+            *_device_option(device), made=scale.weights,
         )  # fmt: skip
 
 
-def _on(device):
+def _device_option(device):
     return () if device == "cpu" else ("--device", device)
 
 

@@ -25,8 +25,10 @@ def hand_over():
         )
     module = sys.modules["__main__"].__spec__  # None for a script
     program = sys.argv[:1] if module is None else ["-m", module.parent]
-    sys.stdout.flush()
-    os.execv(python, [python, *program, *sys.argv[1:]])
+    try:
+        os.execv(python, [python, *program, *sys.argv[1:]])
+    except OSError as error:
+        sys.exit("error: GCNET_PYTHON={}: {}".format(python, error.strerror))
 
 
 hand_over()

@@ -91,7 +91,8 @@ def pretrain(
     with caffe_train.locked(path) as lock, caffe_train.terminate_as_interrupt():
         started = _started(path, command)
         if not trained.is_finished():
-            for kind, text in _rendered(part, texts, settings, path, lmdbs, data, device).items():
+            rendered = _rendered(paths, texts, settings, path, lmdbs, data, device)
+            for kind, text in rendered.items():
                 caffe_train.write(path / f"{kind}.prototxt", text)
             training = Training(name, about, trained, (), runs.portable(folder), gpu)
             caffe_train.train_side_by_side([training], caffe, 1, lock)
@@ -175,7 +176,7 @@ def _description(weights):
     return description
 
 
-def _rendered(part, texts, settings, path, lmdbs, data, device):
+def _rendered(paths, texts, settings, path, lmdbs, data, device):
     """{"net", "solver": text} with this training's data, size and places filled in."""
     net, solver = texts["net"], texts["solver"]
     for phase, kind in (("TRAIN", "train"), ("TEST", "test")):
@@ -187,9 +188,10 @@ def _rendered(part, texts, settings, path, lmdbs, data, device):
         net = prototxt.set_value(net, "inner_product_param.num_output", identities, "identity/fc2")
     test_batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
     test_iter = -(-data["test"]["records"] // test_batch)
-    solver = runs.rendered_solver(
-        solver, path, settings["max_iter"], test_iter, settings["seed"], device
-    )
+    with runs.naming(paths["solver"]):
+        solver = runs.rendered_solver(
+            solver, path, settings["max_iter"], test_iter, settings["seed"], device
+        )
     return {"net": net, "solver": solver}
 
 

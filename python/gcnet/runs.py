@@ -138,10 +138,10 @@ def checked_size(paths, texts, max_iter, batch, copies, seed):
     Raises InputError if a number is too small.
     """
     if max_iter is None:
-        with _naming(paths["solver"]):
+        with naming(paths["solver"]):
             max_iter = int(prototxt.value(texts["solver"], "max_iter"))
     if batch is None:
-        with _naming(paths["net"]):
+        with naming(paths["net"]):
             batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
     for name, value, least in (
         ("max-iter", max_iter, 1), ("batch", batch, 1), ("copies", copies, 0), ("seed", seed, 0)
@@ -152,7 +152,7 @@ def checked_size(paths, texts, max_iter, batch, copies, seed):
 
 
 @contextlib.contextmanager
-def _naming(path):
+def naming(path):
     """Put `path` before what is wrong with a text or a number in it."""
     try:
         yield
@@ -167,7 +167,7 @@ def source_paths(net, folder):
     Raises InputError if a file is not there or the solver is not readable.
     """
     solver = _existing(Path(folder) / f"solver_{net}.prototxt")
-    with _naming(solver):
+    with naming(solver):
         net_file = Path(prototxt.value(solver.read_text(encoding="utf-8"), "net")).name
     return {
         "solver": solver,
@@ -191,7 +191,7 @@ def read_texts(paths):
     """{name: text} of prototxt files, {name: Path}; raises InputError naming one that is wrong."""
     texts = {}
     for name, path in paths.items():
-        with _naming(path):
+        with naming(path):
             texts[name] = path.read_text(encoding="utf-8")
             prototxt.parse(texts[name])
     return texts
@@ -444,16 +444,16 @@ def render(run, fold, test_samples, device):
     """
     folder = ROOT / run.settings.prototxt
     paths, texts = source_paths(run.settings.net, folder), source_texts(run.settings.net, folder)
-    with _naming(paths["net"]):
+    with naming(paths["net"]):
         net = _rendered_net(run, fold, texts["net"])
         batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
-    with _naming(paths["solver"]):
+    with naming(paths["solver"]):
         settings = run.settings
         solver = rendered_solver(
             texts["solver"], run.fold_folder(fold), settings.max_iter,
             -(-test_samples // batch), settings.seed, device,
         )  # fmt: skip
-    with _naming(paths["deploy"]):
+    with naming(paths["deploy"]):
         deploy = _with_classes(run, texts["deploy"])
     return {"net": net, "solver": solver, "deploy": deploy}
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from gcnet.errors import InputError
 from gcnet.figures import CLASS_COLOURS, CLASS_MARKERS, PAPER_STYLE, PAPER_WIDTH
 
 PERPLEXITY = 30
@@ -46,11 +47,17 @@ def embed(features):
     """t-SNE of N x D features (N >= 2): float64 N x 2 within [0, 1], distances to scale.
 
     The same features give the same points: it starts from their principal components and computes
-    in one thread, because several would add up their sums in an order that changes.
+    in one thread, because several would add up their sums in an order that changes. Raises
+    InputError without scikit-learn, which the images of BVLC Caffe leave out.
     """
     # Here, because they take half of the time that a command needs to start.
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    try:
+        from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    except ModuleNotFoundError:
+        raise InputError(
+            "t-SNE needs scikit-learn, which this Python does not have: pip install '.[tsne]'"
+        ) from None
 
     with threadpool_limits(limits=1):
         points = TSNE(

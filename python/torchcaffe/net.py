@@ -16,6 +16,9 @@ from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 from torchcaffe.step import LayerStep
 
+# BVLC Caffe computes in float32 everywhere; cuDNN would round convolutions' inputs to 10 bits.
+torch.backends.cudnn.conv.fp32_precision = "ieee"
+
 
 class Net:
     """The layers, blobs and parameters of a net.

@@ -39,7 +39,7 @@ def call(*command, **named):
 def image(request):
     start = time.monotonic()
     call(IMAGE, "build", request.param)
-    print(f"\n{request.param}: built in {time.monotonic() - start:.0f} s (0 s: it was there)")
+    print(f"\n{request.param}: built in {time.monotonic() - start:.0f} s, or taken from the cache")
     return request.param
 
 
@@ -71,39 +71,38 @@ def only(image, *names):
 
 def test_versions(image, run):
     assert run("id", "-u").strip() == str(USER)
-    assert "caffe version 1.0.0" in run("caffe", "--version")
+    said = run("caffe", "--version")
+    assert "Caffe 1.0 on PyTorch" in said if image == "torch" else "caffe version 1.0.0" in said
     engine_python = ["python3", "-m", "torchcaffe"] if image == "torch" else ["python3"]
-    said = run(*engine_python, "-c", "import caffe, sys; print(caffe.__version__, *sys.version_info)")
-    caffe, *python = said.split()
-    assert caffe.startswith("1.0.0")
-    assert python[:2] == (["3", "11"] if image == "torch" else ["3", "9"])
-    said = run("python", "-c", "import sys, cv2, lmdb, matplotlib, gcnet, data_prep; print(*sys.version_info)")
-    assert said.split()[:2] == ["3", "11"]
+    python = "import sys; print(*sys.version_info[:2])"
+    imported = run(*engine_python, "-c", f"import caffe; print(caffe.__version__); {python}")
+    own = run("python", "-c", f"import cv2, lmdb, gcnet.evaluation, data_prep.align; {python}")
+    print(f"\n{image}: {said}{imported}{own}")
+    assert imported.split() == ["1.0.0", "3", "11" if image == "torch" else "9"]
+    assert own.split() == ["3", "11"]
 
 
 def test_every_prototxt_is_parsed(image, run):
-    files = sorted(REPOSITORY.glob("prototxt/*.prototxt"))
+    files = [f"prototxt/{path.name}" for path in sorted(REPOSITORY.glob("prototxt/*.prototxt"))]
     engine_python = ["python3", "-m", "torchcaffe"] if image == "torch" else ["python3"]
     script = Path(__file__).with_name("parse_prototxt.py")
-    said = run(
-        *engine_python, script, *(f"prototxt/{path.name}" for path in files), volumes=[script.parent]
-    )
+    said = run(*engine_python, script, *files, volumes=[script.parent])
     assert said.strip() == f"parsed {len(files)}"
 
 
-def test_the_readme_trains_and_evaluates(image, run, common):
-    """`caffe train` on the solver as it stands, from an LMDB that the image makes."""
+def test_the_solver_of_the_readme_trains(image, run, common):
+    """`caffe train` on the solver as it stands, from an LMDB that the image makes, until SIGINT."""
     index = tiny.write_database(common / "faces")
+    log = common / "log"
     run(
         "sh", "-c",
-        f"python3 -m data_prep lmdb {index} -o data/lmdb --fold 0 --classes 7 --copies 0"
-        " && { timeout --signal=INT 150 caffe train -solver prototxt/solver_s1r1.prototxt"
-        f" 2> {common}/log || true; }}",
+        f"python3 -m data_prep lmdb {index} -o data/lmdb --fold 0 --classes 7 --copies 0 && "
+        f"{{ caffe train -solver prototxt/solver_s1r1.prototxt 2> {log} & }} && "
+        f"while kill -0 $! && ! grep -q 'Iteration 0.*loss = ' {log}; do sleep 1; done; "
+        "kill -INT $! && wait $! && ls runs/s1r1_iter_*.caffemodel",
         volumes=[common],
     )  # fmt: skip
-    log = (common / "log").read_text()
-    assert re.search(r"Iteration 0 .*loss = [0-9.]+", log), log[-2000:]
-    assert "Snapshotting solver state" in log, log[-2000:]
+    assert re.search(r"Iteration 0 .*loss = [0-9.]+", log.read_text())
 
 
 def trained(folder, index, weights, engine, monkeypatch):
@@ -151,21 +150,23 @@ def test_ten_iterations_are_those_of_the_host(image, run, common, bvlc, monkeypa
 
 
 def test_nothing_is_left_of_the_build(image, run):
-    """No caches, package lists, wheels, pip settings, build trees or compilers."""
+    """No caches, package lists, wheels, settings, passwords, build trees or compilers."""
     found = run(
         "sh", "-c",
         "ls -d /root/.cache /root/.config /etc/pip.conf /etc/xdg/pip /opt/wheels /gcnet/build"
         " /gcnet/.git /usr/src/caffe/build /usr/bin/gcc /usr/bin/nvcc /usr/bin/cmake 2>/dev/null;"
-        " ls /var/lib/apt/lists /var/cache/apt/archives/*.deb 2>/dev/null | grep -v partial;"
-        " find / -xdev -name '*.whl' -not -path '/proc/*' 2>/dev/null; true",
+        " find /var/lib/apt/lists /var/cache/apt /tmp /var/tmp -type f;"
+        " env | grep -i -e proxy -e '^pip' -e '://[^/]*@'; grep -r -h '://[^/]*@' /etc/apt;"
+        " find / -xdev -name '*.whl' 2>/dev/null; true",
     )  # fmt: skip
     assert found.split() == []
 
 
-def test_size(image):
+def test_size(image, run):
     size = int(call(IMAGE, "size", image))
     print(f"\n{image}: {size / 1e6:.0f} MB")
-    if LIMITS[image]:
+    with_cuda = "nvidia" in run("ls", "/opt/gcnet/lib/python3.11/site-packages")
+    if LIMITS[image] and not with_cuda:
         assert size <= LIMITS[image]
 
 
@@ -184,8 +185,9 @@ def test_the_library_has_code_for_each_architecture(image, run, common):
 
 def test_caffes_own_tests_on_the_cpu(image, run):
     only(image, "bvlc-cuda")
-    # Typed tests run as /0 and /1 on the CPU, float and double, and as /2 and /3 on the GPU.
-    said = run("caffe-gtest", "--gtest_filter=-*/2.*:*/3.*:*GPU*")
+    # Typed tests are numbered /0 and /1 on the CPU, float and double, and /2 and /3 on the GPU.
+    # Im2colKernelTest computes on the GPU without saying so in its name.
+    said = run("caffe-gtest", "--gtest_filter=-*/2.*:*/3.*:*GPU*:Im2colKernelTest*")
     passed = re.search(r"\[  PASSED  \] (\d+) tests", said)
     assert passed and int(passed[1]) > 800, said[-3000:]
     assert "FAILED TEST" not in said
@@ -197,8 +199,7 @@ def test_gpu_check(image, run):
     said = run("docker/gpu_check.sh", "cpu")
     assert "largest relative difference of a loss: 0.0e+00" in said
     assert re.search(r"S1R1 CPU against cpu: 0.0e\+00; [0-9.]+ iterations/s of 64\n", said)
-    if not Path("/dev/nvidia0").exists():
-        done = subprocess.run(
-            [IMAGE, "run", image, "docker/gpu_check.sh"], capture_output=True, text=True
-        )
-        assert "error: no GPU 0 here" in done.stderr and done.returncode == 1
+    done = subprocess.run(  # without --gpus
+        [IMAGE, "run", image, "docker/gpu_check.sh"], capture_output=True, text=True
+    )
+    assert "error: no GPU 0 here" in done.stderr and done.returncode == 1
