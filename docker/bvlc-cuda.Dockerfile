@@ -39,13 +39,18 @@ RUN cuobjdump --list-elf lib/libcaffe.so > /tmp/kernels && for architecture in $
     done && cuobjdump --list-ptx lib/libcaffe.so | grep -q sm_86
 RUN mkdir -p /opt/caffe/usr/bin /opt/caffe/usr/lib/x86_64-linux-gnu /opt/caffe/usr/lib/python3/dist-packages \
     && cp tools/caffe /opt/caffe/usr/bin/caffe \
-    && cp test/test.testbin /opt/caffe/usr/bin/caffe-gtest \
+    && cp test/test.testbin /opt/caffe/usr/lib/caffe-gtest \
     && cp -P lib/libcaffe.so* /opt/caffe/usr/lib/x86_64-linux-gnu/ \
     && cp -rL ../python/caffe /opt/caffe/usr/lib/python3/dist-packages/caffe \
     && find /opt/caffe -name test -type d -prune -exec rm -r {} + \
-    && strip --strip-unneeded /opt/caffe/usr/bin/* /opt/caffe/usr/lib/x86_64-linux-gnu/libcaffe.so.1.*
-# What Caffe's own tests read, at the path that is compiled into them.
-RUN cd /usr/src/caffe && mkdir -p /opt/caffe$PWD && cp -r --parents src/caffe/test/test_data examples/images /opt/caffe$PWD
+    && strip --strip-unneeded /opt/caffe/usr/bin/caffe /opt/caffe/usr/lib/caffe-gtest \
+        /opt/caffe/usr/lib/x86_64-linux-gnu/libcaffe.so.1.*
+# Caffe's own tests read their data by paths from its source folder.
+RUN cd /usr/src/caffe && mkdir -p /opt/caffe$PWD \
+    && cp -r --parents src/caffe/test/test_data examples/images /opt/caffe$PWD \
+    && printf '#!/bin/sh\ncd /usr/src/caffe && exec /usr/lib/caffe-gtest "$@"\n' \
+        > /opt/caffe/usr/bin/caffe-gtest \
+    && chmod +x /opt/caffe/usr/bin/caffe-gtest
 
 FROM debian11 AS python311
 ARG BOOKWORM_MIRROR
