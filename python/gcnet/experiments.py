@@ -70,7 +70,6 @@ EXPERIMENTS = {
         (("ckplus",),),
         "7",
         ("cnn", "mlcnn", "s1r1"),
-        folds="0,1",
         times=6,
     ),
 }
