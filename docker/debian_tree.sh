@@ -21,6 +21,12 @@ fail() {
 
 finished() { [ "$(cat "$PREFIX/tree-version" 2>/dev/null)" = "$TREE_VERSION" ]; }
 
+# apt's own word on where its sources point; works without downloaded lists and without root.
+debian_mirror() {
+    echo "${DEBIAN_MIRROR:-$(apt-get update --print-uris 2>/dev/null |
+        sed -n "s#^'\([^']*/debian\)/*/dists/.*#\1#p" | head -n 1)}"
+}
+
 tree_open() {
     mkdir -p "$(dirname "$1")"
     PREFIX=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
@@ -40,9 +46,7 @@ tree_open() {
     KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -r "$KEYRING" ] ||
         fail "no $KEYRING to check signatures with (package debian-archive-keyring)"
-    # apt's own word on where its sources point; works without downloaded lists and without root.
-    MIRROR=${DEBIAN_MIRROR:-$(apt-get update --print-uris 2>/dev/null |
-        sed -n "s#^'\([^']*/debian\)/*/dists/.*#\1#p" | head -n 1)}
+    MIRROR=$(debian_mirror)
     [ -n "$MIRROR" ] ||
         fail "this machine's apt sources name no Debian mirror; set DEBIAN_MIRROR to one (.../debian)"
 

@@ -16,6 +16,8 @@ REPOSITORY=$(cd "$(dirname "$0")/.." && pwd)
 PYTHON=${PYTHON:-$REPOSITORY/.venv/bin/python}
 WHEELS=$REPOSITORY/build/wheels   # with a folder for each image
 
+. "$REPOSITORY/docker/debian_tree.sh"   # debian_mirror
+
 fail() {
     echo "error: $1" >&2
     exit 1
@@ -29,7 +31,7 @@ usage() {
 found() { command -v "$1" >/dev/null && "$@" >/dev/null 2>&1; }
 
 choose_tool() {
-    if found docker info && docker version --format '{{.Server.Version}}' >/dev/null 2>&1; then
+    if found docker version --format '{{.Server.Version}}'; then
         TOOL=docker
     elif found podman info; then
         TOOL=podman
@@ -78,8 +80,7 @@ make_base() {
     suite=$1
     buildah inspect --type image "debian:$suite-slim" >/dev/null 2>&1 && return
     echo "making debian:$suite-slim"
-    mirror=${DEBIAN_MIRROR:-$(apt-get update --print-uris 2>/dev/null |
-        sed -n "s#^'\([^']*/debian\)/*/dists/.*#\1#p" | head -n 1)}
+    mirror=$(debian_mirror)
     [ -n "$mirror" ] ||
         fail "this machine's apt sources name no Debian mirror; set DEBIAN_MIRROR to one (.../debian)"
     scratch=$(mktemp -d)

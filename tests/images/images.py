@@ -153,7 +153,7 @@ def test_nothing_is_left_of_the_build(image, run):
     """No caches, package lists, wheels, settings, passwords, build trees or compilers."""
     found = run(
         "sh", "-c",
-        "ls -d /root/.cache /root/.config /etc/pip.conf /etc/xdg/pip /opt/wheels /gcnet/build"
+        "ls -d ~root/.cache ~root/.config /etc/pip.conf /etc/xdg/pip /opt/wheels /gcnet/build"
         " /gcnet/.git /usr/src/caffe/build /usr/bin/gcc /usr/bin/nvcc /usr/bin/cmake 2>/dev/null;"
         " find /var/lib/apt/lists /var/cache/apt /tmp /var/tmp -type f;"
         " env | grep -i -e proxy -e '^pip' -e '://[^/]*@'; grep -r -h '://[^/]*@' /etc/apt;"
