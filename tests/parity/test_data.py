@@ -421,6 +421,37 @@ def test_after_a_fork_the_child_is_told_and_a_new_net_works():
     assert lines[1:] == ["[0.0, 1.0]", "[2.0, 3.0]"]
 
 
+def test_a_fork_in_the_middle_of_reading_leaves_the_child_able_to_read():
+    source = write_lmdb([(key, raw(coordinates(40), label)) for key, label in numbered(40)])
+    script = textwrap.dedent(
+        f"""
+        import os, signal, threading
+        from torchcaffe.data.databases import open_database
+        from torchcaffe.schema.caffe_pb2 import DataParameter
+        database = open_database(DataParameter.LMDB, {str(source)!r})
+        expected = database.first()
+        def read():
+            for _ in database.records():
+                pass
+        threading.Thread(target=read, daemon=True).start()
+        for _ in range(50):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)
+                os._exit(open_database(DataParameter.LMDB, {str(source)!r}).first() != expected)
+            assert os.waitpid(child, 0)[1] == 0
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "python")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 # ---- Bad input
 
 

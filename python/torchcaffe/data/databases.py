@@ -12,7 +12,18 @@ from torchcaffe.schema import caffe_pb2
 _REMEDY = "copy or build it again"
 
 _environments = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+
+_lock = threading.RLock()
+"""Held while LMDB is at work, and while the process forks.
+
+Closing an environment waits until no other thread is at work in it; a child forked in the middle of
+such work would wait for a thread that it does not have. Reentrant: a garbage collection may end a
+reader at any moment.
+"""
+
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+)
 
 
 def open_database(backend, source):
@@ -67,7 +78,8 @@ class Lmdb:
 
     def close(self):
         """Close the environment; who still reads gets an error."""
-        self._environment.close()
+        with _lock:
+            self._environment.close()
 
     def first(self):
         """(key, value) of the first record."""
@@ -76,11 +88,18 @@ class Lmdb:
     def records(self):
         """(key, value) of the records in key order, round and round endlessly."""
         try:
-            with self._environment.begin() as transaction:
+            with _lock:
+                transaction = self._environment.begin()
                 cursor = transaction.cursor()
+            try:
                 while True:
-                    if not cursor.first():
-                        raise CaffeError(f"{self.source}: holds no records; {_REMEDY}")
-                    yield from cursor.iternext()
+                    with _lock:
+                        if not cursor.next() and not cursor.first():
+                            raise CaffeError(f"{self.source}: holds no records; {_REMEDY}")
+                        record = cursor.item()
+                    yield record
+            finally:
+                with _lock:
+                    transaction.abort()
         except lmdb.Error as error:
             raise CaffeError(f"{self.source}: damaged LMDB ({error}); {_REMEDY}") from None
