@@ -124,8 +124,16 @@ def test_a_command_that_fails_stops_the_experiment(scales, capfd):
     assert "--subjects: give a whole number" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("sent", [[signal.SIGTERM], [signal.SIGINT], [signal.SIGINT] * 2])
-def test_a_stop_reaches_the_command_at_work_and_waits_for_it(sent, tmp_path):
+@pytest.mark.parametrize(
+    "sent, interrupts",
+    [
+        ([signal.SIGTERM], signal.SIG_IGN),  # as a shell's background job has it
+        ([signal.SIGTERM], signal.SIG_DFL),
+        ([signal.SIGINT], signal.SIG_DFL),
+        ([signal.SIGINT] * 2, signal.SIG_DFL),
+    ],
+)
+def test_a_stop_reaches_the_command_at_work_and_waits_for_it(sent, interrupts, tmp_path):
     started, ended, interrupted = (tmp_path / name for name in ("started", "ended", "interrupted"))
     command = (
         "import time, pathlib\n"
@@ -139,7 +147,7 @@ def test_a_stop_reaches_the_command_at_work_and_waits_for_it(sent, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
     )  # fmt: skip
     for number, before in zip(sent, (started, interrupted), strict=False):
         while not before.exists():

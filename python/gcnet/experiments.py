@@ -319,7 +319,11 @@ def _do(*arguments, made=None):
     """
     print(f"$ python {shlex.join(arguments)}", flush=True)
     with caffe_train.terminate_as_interrupt():
+        # A shell's background job ignores SIGINT and would pass that on to the command, which in its
+        # session of its own gets SIGINT from here alone.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, start_new_session=True)
+        signal.signal(signal.SIGINT, before)
         stopped = False
         while process.returncode is None:
             try:
