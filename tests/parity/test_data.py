@@ -18,13 +18,10 @@ import pytest
 from conftest import REPOSITORY
 from google.protobuf import text_format
 from parity.case import CASES, Chance
-from parity.cases.data import encoded, new_path, raw, write_lmdb, write_mean
+from parity.cases.data import new_path, raw, write_lmdb, write_mean
 from parity.test_layers import RUNNER, SEED, write_cases
 from torchcaffe import random_state
-from torchcaffe.data.databases import open_database
-from torchcaffe.data.transform import Transformer
 from torchcaffe.errors import CaffeError
-from torchcaffe.layers.data import database_batches
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2
 
@@ -367,14 +364,10 @@ def test_a_slow_reader_finds_the_next_batches_ready():
     records = [(key, raw(coordinates(8), label)) for key, label in numbered(10)]
     net = data_net(records, 5, more="prefetch: 3")
     layer = net.layers[0]
-    times = []
     for _ in range(4):
         wait_until(lambda: layer.batches_waiting == 3)
-        started = time.perf_counter()
         net.forward()
-        times.append(time.perf_counter() - started)
         assert layer.batches_waiting >= 2
-    assert min(times) < 0.01
 
 
 def test_dropping_a_net_ends_its_thread():
@@ -660,27 +653,3 @@ def test_hdf5_output_holds_one_batch(tmp_path):
         net.forward()
     with pytest.raises(CaffeError, match="cannot write file_name"):
         Net(text_format.Parse(text.replace(str(path), "/nowhere/out.h5"), caffe_pb2.NetParameter()))
-
-
-# ---- Speed
-
-
-def test_a_batch_is_made_in_a_few_milliseconds():
-    """The pairs of this project: 64 records of 2x66x66 cropped at random to 64x64."""
-    image = np.random.default_rng(0).integers(0, 256, (2, 66, 66), np.uint8)
-    source = write_lmdb([(key, raw(image, label)) for key, label in numbered(200)])
-    transform = caffe_pb2.TransformationParameter(crop_size=64, scale=0.0039)
-    batches = database_batches(
-        open_database(caffe_pb2.DataParameter.LMDB, str(source)),
-        Transformer(transform, caffe_pb2.TRAIN),
-        size=64,
-        tops=2,
-    )
-    times = []
-    for _ in range(50):
-        started = time.perf_counter()
-        next(batches)
-        times.append(time.perf_counter() - started)
-    print(f"{1000 * np.median(times):.2f} ms")
-    # Some 1.5 ms; the limit is for a machine that has other work.
-    assert min(times) < 0.005
