@@ -115,6 +115,9 @@ def test_what_the_nets_start_from_is_told():
         "Nets start from w/encoder2.caffemodel (CNN); "
         "w/encoder1.caffemodel, w/encoder2.caffemodel (GCNet S0R0, GCNet S1R1)"
     ]
+    assert told(("s1r1", both), ("s1r1", both)) == [
+        "Nets start from w/encoder1.caffemodel, w/encoder2.caffemodel (GCNet S1R1)"
+    ]
     assert told(("cnn", {}), ("s1r1", both))[0].startswith(
         "The rows do not start alike: from random (CNN); w/encoder1"
     )

@@ -251,7 +251,9 @@ def _starts(group):
         starts.setdefault(_start(one, group), []).append(_model(one))
     if list(starts) == ["random"]:
         return []
-    told = "; ".join(f"{start} ({', '.join(models)})" for start, models in starts.items())
+    told = "; ".join(
+        f"{start} ({', '.join(dict.fromkeys(models))})" for start, models in starts.items()
+    )
     alike = "Nets start from" if _start_alike(group) else "The rows do not start alike: from"
     return [f"{alike} {told}"]
 
