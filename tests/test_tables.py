@@ -235,13 +235,13 @@ def test_latex_is_well_formed(made):
         assert rows and all(line.endswith(r" \\") for line in rows)
         assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {len(alignment) - 1}
     depth = 0
-    for character in re.sub(r"\\[{}]", "", text):
+    for character in re.sub(r"\\[\\{}]", "", text):
         depth += {"{": 1, "}": -1}.get(character, 0)
         assert depth >= 0
     assert depth == 0
     # What TeX reads as a command: all of it is ours or an escape.
     commands = set(re.findall(r"\\([a-zA-Z]+|.)", text.replace("\\\\", "")))
-    known = "begin end caption hline pm textbackslash textasciitilde textasciicircum % $ & # _ { }"
+    known = "begin end caption footnotesize shortstack hline pm textbackslash textasciitilde textasciicircum % $ & # _ { }"
     assert commands <= set(known.split())
     assert re.search(r"runs/100\\%\\_\\\{a\\\}\\&b\\#c", text)
 

@@ -9,6 +9,7 @@ a net was trained on differs from row to row, too.
 """
 
 import json
+import re
 import textwrap
 from collections import Counter, namedtuple
 from dataclasses import dataclass
@@ -494,18 +495,24 @@ _LATEX = str.maketrans(
 
 def _table_latex(table):
     def row(cells):
-        return " & ".join(cell.replace("\n", " ").translate(_LATEX) for cell in cells) + r" \\"
+        texts = (cell.translate(_LATEX) for cell in cells)
+        return " & ".join(re.sub(r"(?<!\w)-(?=\d)", "$-$", text) for text in texts) + r" \\"
 
     alignment = "".join("l" if _is_words(table, i) else "r" for i in range(len(table.columns)))
+    headings = (
+        rf"\shortstack[{side}]{{" + r"\\".join(column.translate(_LATEX).split("\n")) + "}"
+        for side, column in zip(alignment, table.columns, strict=True)
+    )
     said = [settings_text(table.settings)] if table.settings else []
     caption = ". ".join([table.heading, *said, *table.notes])
     return "\n".join(
         [
             r"\begin{table}",
+            r"\footnotesize",
             rf"\caption{{{caption.translate(_LATEX)}.}}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\hline",
-            row(table.columns),
+            " & ".join(headings) + r" \\",
             r"\hline",
             *map(row, table.rows),
             r"\hline",
