@@ -40,6 +40,14 @@ class Table:
     notes: list
     content: list
 
+    @property
+    def alignment(self):
+        """A letter for each column: l of words, r of numbers."""
+        return "".join("l" if column in _WORDS else "r" for column in self.columns)
+
+
+_WORDS = ("model", "method", "trained on", "tested on", "run folder")
+
 
 #: The database of a test on another one: its name and its index.
 TestedOn = namedtuple("TestedOn", "database index sha256")
@@ -440,8 +448,8 @@ def _table_text(table):
     lines.append("")
     for row in rows:
         cells = [
-            cell.ljust(width) if _is_words(table, i) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if side == "l" else cell.rjust(width)
+            for cell, width, side in zip(row, widths, table.alignment, strict=True)
         ]
         lines.append("  ".join(cells).rstrip())
     lines += ["", *map(_filled, table.notes)] if table.notes else []
@@ -450,14 +458,6 @@ def _table_text(table):
 
 def _filled(text):
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
-
-
-def _is_words(table, column):
-    """Whether a column is of words, and so aligned to the left."""
-    return table.columns[column] in _WORDS
-
-
-_WORDS = ("model", "method", "trained on", "tested on", "run folder")
 
 
 def as_markdown(tables):
@@ -472,7 +472,7 @@ def _table_markdown(table):
     lines = [f"**{table.heading}**", ""]
     if table.settings:
         lines += [settings_text(table.settings), ""]
-    rule = ["---" if _is_words(table, i) else "---:" for i in range(len(table.columns))]
+    rule = ["---" if side == "l" else "---:" for side in table.alignment]
     lines += [row(table.columns), row(rule), *map(row, table.rows), ""]
     lines += [f"- {note}" for note in table.notes] + [""] * bool(table.notes)
     return "\n".join(lines)
@@ -498,10 +498,9 @@ def _table_latex(table):
         texts = (cell.translate(_LATEX) for cell in cells)
         return " & ".join(re.sub(r"(?<!\w)-(?=\d)", "$-$", text) for text in texts) + r" \\"
 
-    alignment = "".join("l" if _is_words(table, i) else "r" for i in range(len(table.columns)))
     headings = (
         rf"\shortstack[{side}]{{" + r"\\".join(column.translate(_LATEX).split("\n")) + "}"
-        for side, column in zip(alignment, table.columns, strict=True)
+        for side, column in zip(table.alignment, table.columns, strict=True)
     )
     said = [settings_text(table.settings)] if table.settings else []
     caption = ". ".join([table.heading, *said, *table.notes])
@@ -510,7 +509,7 @@ def _table_latex(table):
             r"\begin{table}",
             r"\footnotesize",
             rf"\caption{{{caption.translate(_LATEX)}.}}",
-            rf"\begin{{tabular}}{{{alignment}}}",
+            rf"\begin{{tabular}}{{{table.alignment}}}",
             r"\hline",
             " & ".join(headings) + r" \\",
             r"\hline",
