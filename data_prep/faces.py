@@ -78,7 +78,10 @@ def _decode_all(files):
 def _problem(file):
     if not file.is_file():
         return f"no such image: {file}; restore it or drop the row"
-    return f"{file} is no gray {FACE_SIZE}x{FACE_SIZE} face; make it with python -m data_prep align"
+    return (
+        f"{file} is no gray {FACE_SIZE}x{FACE_SIZE} face; make it with python -m data_prep align "
+        "(which makes a damaged one of its own again once that is deleted)"
+    )
 
 
 def write(path, table, workers):

@@ -25,9 +25,14 @@ def main():
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--index", required=True, help="index.csv of aligned faces")
-    parser.add_argument("--net", required=True, choices=runs.NETS)
+    parser.add_argument(
+        "--net", required=True, choices=runs.NETS, metavar="NET", help=", ".join(runs.NETS)
+    )
     parser.add_argument("--folds", default="0-9", help="as 0-9 or 0,3 (default %(default)s)")
-    parser.add_argument("--classes", choices=CLASSES, default="7")
+    parser.add_argument(
+        "--classes", choices=CLASSES, default="7",
+        help="7 or 8 of CK+, 6 of MMI and Oulu-CASIA, 6+neutral of Table VI (default %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
     parser.add_argument("--batch", type=int, help="pairs in a batch (default: the net's, 64)")
     parser.add_argument("--run", help="run folder (default runs/DATABASE-NET-CLASSES)")

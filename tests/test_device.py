@@ -21,16 +21,26 @@ def index(tmp_path):
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize(
     "name, message",
-    [("torch", "PyTorch finds no GPU here"), ("bvlc", "Cannot use GPU in CPU-only Caffe")],
+    [
+        ("torch", "--device gpu:0: torchcaffe cannot .*PyTorch finds no GPU here"),
+        ("bvlc", "--device gpu:0: BVLC Caffe 1.0 cannot .*Cannot use GPU in CPU-only Caffe"),
+    ],
 )
 def test_a_gpu_that_is_not_there_ends_the_training(name, message, bvlc, index, tmp_path):
     with pytest.raises(InputError, match=message):
         tiny.train(
             tmp_path / "run", index, "cnn", runs.PROTOTXT, engine=name, batch=7, device="gpu:0"
         )
+    assert not (tmp_path / "run").exists() and not runs.LMDBS.exists()
 
 
-def test_each_fold_is_given_the_gpu_one_after_the_other(index, tmp_path, monkeypatch):
+@pytest.fixture
+def a_gpu(monkeypatch):
+    """Lets every engine find the GPU that it is asked for."""
+    monkeypatch.setattr(engine.Engine, "gpu", lambda self, device: engine.gpu_of(device))
+
+
+def test_each_fold_is_given_the_gpu_one_after_the_other(a_gpu, index, tmp_path, monkeypatch):
     seen = []
 
     def train_side_by_side(trainings, caffe, jobs, lock):
@@ -82,7 +92,7 @@ def test_the_device_reaches_every_training_of_a_table(monkeypatch):
     assert all(command[-2:] == ("--device", "gpu:1") for command in done)
 
 
-def test_pretraining_is_given_the_gpu(index, tmp_path, monkeypatch):
+def test_pretraining_is_given_the_gpu(a_gpu, index, tmp_path, monkeypatch):
     seen = []
 
     def train_side_by_side(trainings, caffe, jobs, lock):

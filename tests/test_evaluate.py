@@ -440,6 +440,11 @@ def test_without_a_run_only_what_is_not_up_to_date_is_evaluated(copied, all_runs
     assert len(all_runs) == 3
 
 
+def test_an_index_that_is_not_there_is_told_once(copied, tmp_path):
+    with pytest.raises(InputError, match="gone.csv: no such file; give the index.csv of aligned"):
+        evaluation.evaluate_all([copied.folder], tmp_path / "gone.csv")
+
+
 def test_without_a_run_those_in_subfolders_are_found_and_unfinished_and_broken_ones_told(
     copied, all_runs, capsys
 ):

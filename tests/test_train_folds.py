@@ -159,6 +159,17 @@ def test_a_run_folder_refuses_other_settings(unbroken, index, nets):
         resume(unbroken, index, nets, max_iter=5)
 
 
+def test_another_net_is_told_and_not_that_its_files_are_others(unbroken):
+    wanted = replace(unbroken.settings, net="s1r1", prototxt_sha256="of other files")
+    with pytest.raises(InputError, match=r"\(net cnn, now s1r1\)"):
+        runs.open_or_new(unbroken.folder, wanted, "", "")
+
+
+def test_a_folder_without_the_nets_is_named(index, tmp_path):
+    with pytest.raises(InputError, match="nowhere/solver_cnn.prototxt: .* give as --prototxt"):
+        tiny.train(tmp_path / "run", index, "cnn", tmp_path / "nowhere")
+
+
 def test_a_changed_net_is_another_setting_and_a_changed_comment_is_not(unbroken, index, nets):
     folder = nets.with_name("kept")
     shutil.copytree(nets, folder)

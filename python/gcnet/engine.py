@@ -78,6 +78,32 @@ class Engine:
         return done.stdout
 
 
+    def gpu(self, device):
+        """The number of the GPU that `device` names, None for "cpu".
+
+        Raises InputError if it is neither, or a GPU on which this engine cannot compute.
+        """
+        number = gpu_of(device)
+        if number is None:
+            return None
+        from gcnet.caffe_log import failure
+
+        asked = subprocess.run(
+            [*self.caffe, "device_query", "-gpu", str(number)],
+            env=self.environment(log_level=2),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if asked.returncode:
+            reason = failure(asked.stderr).partition(";")[0]
+            raise InputError(
+                f"--device {device}: {TITLES[self.name]} cannot compute on it ({reason}); "
+                "take --device cpu, or another GPU"
+            )
+        return number
+
+
 def available_cores():
     """How many processor cores this process may use."""
     return len(os.sched_getaffinity(0))

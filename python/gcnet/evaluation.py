@@ -331,6 +331,8 @@ def evaluate_all(folders, index=None, form="text"):
     Returns whether all went well. Raises InputError if there is no run at all.
     """
     details = sys.stdout if form == "text" else sys.stderr
+    if index is not None:
+        runs.check_index(index)
     found = folders or run_folders()
     if not found:
         raise InputError(f"no run under {runs.RUNS}; train one with python/train_folds.py")

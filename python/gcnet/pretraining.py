@@ -55,12 +55,12 @@ def pretrain(
     Raises InputError: an index that cannot be used, weights of other settings or of unknown origin
     at the place of the result, and as training does.
     """
-    part, caffe, gpu = PARTS[name], engines.find(engine), engines.gpu_of(device)
+    part, caffe = PARTS[name], engines.find(engine)
+    gpu = caffe.gpu(device)
     paths = _paths(part, folder)
     texts = runs.read_texts(paths)
     max_iter, batch = runs.checked_size(paths, texts, max_iter, batch, copies, seed)
-    if not Path(index).is_file():
-        raise InputError(f"{index}: no such file; give the index.csv of aligned faces")
+    runs.check_index(index)
     index_sha256 = runs.sha256(index)
     lmdbs = runs.identity_lmdbs(index, index_sha256, copies, seed)
     with runs.building_lmdbs():

@@ -60,6 +60,12 @@ def database_name(index):
     return folder.parent.name if folder.name == "faces" else folder.name
 
 
+def check_index(path):
+    """Raise InputError if there is no such file."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; give the index.csv of aligned faces")
+
+
 def sha256(path):
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
@@ -113,9 +119,10 @@ def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights
     """
     paths, texts = source_paths(net, folder), source_texts(net, folder)
     max_iter, batch = checked_size(paths, texts, max_iter, batch, copies, seed)
-    for path in (index, *weights):
+    check_index(index)
+    for path in weights:
         if not Path(path).is_file():
-            raise InputError(f"{path}: no such file")
+            raise InputError(f"{path}: no such file; give a .caffemodel")
     return Settings(
         net=net,
         classes=classes,
@@ -178,7 +185,7 @@ def source_paths(net, folder):
 
 def _existing(path):
     if not path.is_file():
-        raise InputError(f"{path}: no such file; choose a net of {', '.join(NETS)}")
+        raise InputError(f"{path}: no such file; give as --prototxt a changed copy of prototxt/")
     return path
 
 
@@ -338,12 +345,14 @@ def open_or_new(folder, wanted, command, date):
         return Run(Path(folder).resolve(), wanted, command, git_revision(), date)
     run = load(folder)
     old, new = asdict(run.settings), asdict(wanted)
+    # Another net has other files, whose contents do not differ because somebody changed them.
+    skipped = {"prototxt_sha256"} if old["net"] != new["net"] else set()
     different = [
         f"the content of {name.removesuffix('_sha256')} has changed"
         if name.endswith("_sha256")
         else f"{name} {old[name]}, now {new[name]}"
         for name in old
-        if old[name] != new[name]
+        if old[name] != new[name] and name not in skipped
     ]
     if different:
         raise InputError(
@@ -493,8 +502,7 @@ def rendered_solver(solver, folder, max_iter, test_iter, seed, device):
         "random_seed": seed,
     }.items():
         solver = prototxt.set_value(solver, name, value)
-    # The solvers of prototxt/ leave this to the command line, and BVLC Caffe and torchcaffe then
-    # choose differently where there is a GPU.
+    # The solvers of prototxt/ leave this to the command line.
     gpu = engines.gpu_of(device)
     mode = "solver_mode: CPU" if gpu is None else f"solver_mode: GPU\ndevice_id: {gpu}"
     for name in ("solver_mode", "device_id"):

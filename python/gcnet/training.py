@@ -47,7 +47,7 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs}: give 1 or more")
     caffe = engines.find(engine)
-    gpu = engines.gpu_of(device)
+    gpu = caffe.gpu(device)
     settings = runs.settings(
         net, classes, max_iter, batch, index, copies, seed, caffe.name, weights, prototxt
     )

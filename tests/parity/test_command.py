@@ -27,6 +27,7 @@ from parity.engines import (
     write_solver,
 )
 from torchcaffe import protofile, weights
+from torchcaffe.command import devices
 from torchcaffe.command.__main__ import main
 from torchcaffe.command.flags import parse
 from torchcaffe.errors import CaffeError
@@ -171,12 +172,22 @@ weights: "first.caffemodel"  max_iter: 6  display: 3
     assert_same_messages(ours, theirs)
 
 
+def test_a_solver_without_a_mode_trains_on_the_cpu(bvlc, folder, monkeypatch):
+    name = write_solver(folder, "no_mode", "SGD", "max_iter: 2")
+    (folder / name).write_text((folder / name).read_text().replace("solver_mode: CPU", ""))
+    for engine, lines in both(bvlc, folder, "train", "-solver", name).items():
+        assert any(line.endswith("] Use CPU.") for line in lines), engine
+    # Also where there is a GPU, which it would need -gpu for.
+    monkeypatch.setattr(devices, "accelerator", lambda: "cuda")
+    assert devices.for_training("", read.solver(folder / name)).type == "cpu"
+
+
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="for machines without a GPU")
 def test_without_a_gpu(folder, capfd, monkeypatch):
-    """solver_mode GPU, the default, trains on the CPU; -gpu is a mistake."""
+    """solver_mode GPU trains on the CPU; -gpu is a mistake."""
     monkeypatch.chdir(folder)
-    name = write_solver(folder, "default", "SGD", "max_iter: 2")
-    (folder / name).write_text((folder / name).read_text().replace("solver_mode: CPU", ""))
+    name = write_solver(folder, "gpu", "SGD", "max_iter: 2")
+    (folder / name).write_text((folder / name).read_text().replace("mode: CPU", "mode: GPU"))
     assert main(["train", "-solver", name]) == 0
     assert "solver_mode is GPU, but PyTorch finds none here" in capfd.readouterr().err
     for gpu in ("0", "all", "0,1"):

@@ -47,7 +47,8 @@ def for_scoring(gpu):
 def for_training(gpu, solver):
     """The device of `train`: of -gpu, or else of the solver's solver_mode and device_id.
 
-    BVLC Caffe fails for solver_mode GPU (its default) where there is no GPU; here the CPU is used.
+    Without either it is the CPU, as in BVLC Caffe, though the schema's default of solver_mode is
+    GPU. BVLC Caffe fails for a solver_mode GPU where there is none; here the CPU is used.
     Raises CaffeError for several devices: BVLC gives a batch to each, so one would train otherwise.
     """
     numbers = chosen(gpu)
@@ -56,7 +57,7 @@ def for_training(gpu, solver):
             f"-gpu {gpu}: training runs on one device; give one, and multiply batch_size by "
             f"{len(numbers)} for the gradients of {len(numbers)}"
         )
-    if not gpu and solver.solver_mode == solver.GPU:
+    if not gpu and solver.HasField("solver_mode") and solver.solver_mode == solver.GPU:
         if accelerator() is None:
             log.info("solver_mode is GPU, but PyTorch finds none here.")
         else:
