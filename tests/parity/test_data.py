@@ -380,9 +380,20 @@ def test_dropping_a_net_ends_its_thread():
     wait_until(lambda: set(threading.enumerate()) <= before)
 
 
+def run_script(script):
+    """The finished process of a Python program, which may fork without harm to the tests."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "python")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
 def test_after_a_fork_the_child_is_told_and_a_new_net_works():
     source = write_lmdb([(key, raw(coordinates(4), label)) for key, label in numbered(4)])
-    script = textwrap.dedent(
+    done = run_script(
         f"""
         import os, sys
         sys.path.insert(0, {str(REPOSITORY / "tests")!r})
@@ -401,13 +412,6 @@ def test_after_a_fork_the_child_is_told_and_a_new_net_works():
         print(tops(net)[1].tolist())
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "python")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and len(lines) == 3, done.stderr
     assert "before a fork" in lines[0]
@@ -416,7 +420,7 @@ def test_after_a_fork_the_child_is_told_and_a_new_net_works():
 
 def test_a_fork_in_the_middle_of_reading_leaves_the_child_able_to_read():
     source = write_lmdb([(key, raw(coordinates(40), label)) for key, label in numbered(40)])
-    script = textwrap.dedent(
+    done = run_script(
         f"""
         import os, signal, threading
         from torchcaffe.data.databases import open_database
@@ -434,13 +438,6 @@ def test_a_fork_in_the_middle_of_reading_leaves_the_child_able_to_read():
                 os._exit(open_database(DataParameter.LMDB, {str(source)!r}).first() != expected)
             assert os.waitpid(child, 0)[1] == 0
         """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "python")},
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
 
