@@ -3,8 +3,7 @@
 A pycaffe script for Python 3.9 and numpy 1.19, run unchanged by both engines. Each job has
 `solver`, `weights` (a .caffemodel to start from, made where there is none), `iterations`,
 `test_iterations`, and `result`, the .npz that gets every output of the training net after each
-iteration and at the end the scores of each test net and the parameters. With `perturbed_by`, a
-seed, every weight first moves to one of the two float32 next to it.
+iteration and at the end the scores of each test net and the parameters.
 """
 
 import json
@@ -15,24 +14,12 @@ import caffe
 import numpy as np
 
 
-def perturb(net, seed):
-    random = np.random.RandomState(seed)
-    for blobs in net.params.values():
-        for blob in blobs:
-            towards = np.where(random.rand(*blob.data.shape) < 0.5, -np.inf, np.inf)
-            moved = np.nextafter(blob.data, towards.astype(np.float32))
-            # A zero stays: the numbers next to it are denormal.
-            blob.data[...] = np.where(blob.data == 0, 0, moved)
-
-
 def train(job):
     solver = caffe.get_solver(job["solver"])
     if os.path.exists(job["weights"]):
         solver.net.copy_from(job["weights"])
     else:
         solver.net.save(job["weights"])
-    if "perturbed_by" in job:
-        perturb(solver.net, job["perturbed_by"])
     curves = {name: [] for name in solver.net.outputs if solver.net.blobs[name].data.size == 1}
     for _ in range(job["iterations"]):
         solver.step(1)

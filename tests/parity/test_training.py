@@ -1,16 +1,19 @@
 """The project's six models and three nets from other papers train alike in both engines.
 
-Both start from the same weights and read the same LMDBs, with what draws random numbers left out:
-dropout is in the test phase, and images have the size that random crops would cut out.
+Both start from the same weights and are shown the same batches, with what draws random numbers left
+out: dropout is in the test phase, and images have the size that random crops would cut out.
 
-Training magnifies rounding. Where the two greatest values of a pooling window are within rounding
-of each other, engines may take different places. In the GCNets an unpooling then puts a decoder's
+A max pooling and a ReLU choose, and where a choice is within rounding, right engines choose
+differently; which ones, depends on the processor. In the GCNets an unpooling then puts a decoder's
 value elsewhere, and at the solvers' rate of 0.001 a change of the starting weights by one float32
-rounding unit moves BVLC Caffe's own losses by tens of percent within 10 iterations: no two correct
-engines agree there. So the models train at a hundredth of their rate, and on white noise, whose
-neighbouring pixels differ most. What is left of the effect is measured: BVLC Caffe trains the
-GCNets again from weights that are each moved by one rounding unit, and its losses are then off by
-its own spread.
+rounding unit moves BVLC Caffe's own losses by tens of percent within 10 iterations. So:
+
+- The six models train on batches in which no choice is close (run_clear_training.py). The images
+  are 16x16, since among the choices that a batch of 64x64 asks for, some are always close; and the
+  rate is a hundredth of the solvers', for batches of 2. Then nothing differs but rounding, iteration
+  by iteration, on any processor.
+- Nets without unpooling also train freely for 100 iterations, from LMDBs and at full size: a change
+  of choice there moves a gradient a little, and no value.
 """
 
 import json
@@ -20,30 +23,27 @@ import sys
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from google.protobuf import text_format
 from parity.engines import environment
 
 from data_prep.pairs import write_pairs
+from torchcaffe.schema import caffe_pb2
 
-GCNETS = ("s0r0", "s1r0", "s0r1", "s1r1")
-MODELS = ("cnn", "mlcnn", *GCNETS)
+MODELS = ("cnn", "mlcnn", "s0r0", "s1r0", "s0r1", "s1r1")
 OTHERS = {"lenet": 0.01, "inception": 0.05, "residual": 0.01}
 """{net: base_lr}"""
-NETS = (*MODELS, *OTHERS)
-
-ITERATIONS, FIRST = 100, 10
-"""Over the first 10 the losses must agree within 1e-4 of the largest, over all 100 within 1 %."""
-
-SPREADS = 10
-"""The GCNets' losses may instead differ by this many times BVLC Caffe's own spread."""
-
-PERTURBED = {1: ITERATIONS, 2: FIRST, 3: FIRST, 4: FIRST}
-"""{seed: iterations} of BVLC Caffe's perturbed trainings."""
+FREE = ("cnn", "mlcnn", *OTHERS)
 
 BASE_LR = 1e-5
+"""Of the models."""
+
+CLEAR_SIDE, CLEAR_BATCH, CLEAR_SEED = 16, 2, 1
+
+ITERATIONS, FIRST = 100, 10
+"""Of a free training. Over the first 10 the losses must agree within 1e-4 of the largest, over all
+100 within 1 %."""
+
 BATCH, RECORDS = 2, 28
-DATA_SEED = 25
-"""With half of 16 seeds tried such a window is in the very first batch of S1R1 already, and losses
-differ by 1e-5 to 3e-3 there. With this one none is in the first five."""
 
 OTHERS_SOLVER = """net: "{net}.prototxt"  type: "Nesterov"  base_lr: {rate}  momentum: 0.9
 weight_decay: 0.0005  lr_policy: "step"  gamma: 0.5  stepsize: 40  max_iter: 1000
@@ -51,21 +51,42 @@ test_iter: 2  test_interval: 1000  test_initialization: false  solver_mode: CPU 
 """
 
 
-def write_models(folder):
-    """prototxt/ of the project with small batches and rate, dropout off and its LMDBs of noise."""
+def write_models(folder, change_data):
+    """prototxt/ of the project with a small rate, dropout off, and its Data layers changed."""
     (folder / "prototxt").mkdir()
     (folder / "runs").mkdir()
     for path in (REPOSITORY / "prototxt").glob("*.prototxt"):
-        text = path.read_text()
-        for old, new in (
-            ("batch_size: 64", f"batch_size: {BATCH}"),
-            ("dropout_param { dropout_ratio: 0.5 }", "phase: TEST"),
-            ("random_seed: 1", "random_seed: 1  solver_mode: CPU"),
-            ("base_lr: 0.001", f"base_lr: {BASE_LR}"),
-        ):
-            text = text.replace(old, new)
-        (folder / "prototxt" / path.name).write_text(text)
-    random = np.random.default_rng(DATA_SEED)
+        is_solver = path.name.startswith("solver_")
+        message = caffe_pb2.SolverParameter() if is_solver else caffe_pb2.NetParameter()
+        text_format.Parse(path.read_text(), message)
+        if is_solver:
+            message.base_lr = BASE_LR
+            message.solver_mode = caffe_pb2.SolverParameter.CPU
+        else:
+            for layer in message.layer:
+                if layer.type == "Dropout":
+                    layer.phase = caffe_pb2.TEST
+                if layer.type == "Data":
+                    change_data(layer)
+        (folder / "prototxt" / path.name).write_text(text_format.MessageToString(message))
+
+
+def into_input(layer):
+    """Instead of reading an LMDB, wait for what a script writes into its tops."""
+    layer.type = "Input"
+    layer.ClearField("data_param")
+    layer.ClearField("transform_param")
+    layer.input_param.shape.add(dim=[CLEAR_BATCH, 2, CLEAR_SIDE, CLEAR_SIDE])
+    layer.input_param.shape.add(dim=[CLEAR_BATCH])
+
+
+def small_batches(layer):
+    layer.data_param.batch_size = BATCH
+
+
+def write_noise(folder):
+    """The models' LMDBs: pairs of noise, whose neighbouring pixels differ most, on a few faces."""
+    random = np.random.default_rng(25)
     faces = random.normal(128, 30, (8, 64, 64))
     (folder / "data" / "lmdb").mkdir(parents=True)
     for part in ("train", "test"):
@@ -94,120 +115,151 @@ def write_others(folder):
     write_pairs(folder / "digits", digits)
 
 
-def job(net, result, iterations, **more):
-    folder, batches = ("prototxt/", RECORDS // BATCH) if net in MODELS else ("", 2)
-    return {
-        "solver": f"{folder}solver_{net}.prototxt", "weights": f"{net}.caffemodel",
-        "iterations": iterations, "test_iterations": batches, "result": result, **more,
-    }  # fmt: skip
-
-
-def start(python, folder, name, jobs):
-    """A process that does the jobs, with its standard error in NAME.log."""
-    (folder / f"{name}.json").write_text(json.dumps(jobs))
-    script = REPOSITORY / "tests" / "parity" / "run_training.py"
-    with open(folder / f"{name}.log", "w") as log:
+def start(engine, folder, script, jobs):
+    """An engine's process that does the jobs, with its standard error in ENGINE.log."""
+    (folder / f"{engine.name}.json").write_text(json.dumps(jobs))
+    path = REPOSITORY / "tests" / "parity" / script
+    with open(folder / f"{engine.name}.log", "w") as log:
         return subprocess.Popen(
-            [*python, script, f"{name}.json"], cwd=folder, env=environment(), stderr=log
-        )
+            [*engine.python, path, f"{engine.name}.json"],
+            cwd=folder, env=environment(), stderr=log,
+        )  # fmt: skip
 
 
 def finish(folder, processes):
-    """Wait for {name: process}; if one fails the others end, too."""
+    """Wait for {Engine: process}; if one fails the others end, too."""
     try:
-        for name, process in processes.items():
+        for engine, process in processes.items():
             status = process.wait()
-            assert status == 0, f"{name}: {(folder / f'{name}.log').read_text()[-3000:]}"
+            said = (folder / f"{engine.name}.log").read_text()
+            assert status == 0, f"{engine.name}: {said[-3000:]}"
     finally:
         for process in processes.values():
             process.kill()
             process.wait()
 
 
+class Engine:
+    def __init__(self, name, *python):
+        self.name, self.python = name, python
+
+
 @pytest.fixture(scope="module")
-def results(bvlc, tmp_path_factory):
-    """{net: (torchcaffe's results, BVLC Caffe's, [BVLC Caffe's perturbed])} of run_training.py."""
-    folder = tmp_path_factory.mktemp("training")
-    write_models(folder)
-    write_others(folder)
-    theirs, ours = [bvlc / "bin" / "python3"], [sys.executable, "-m", "torchcaffe"]
-    # The weights that all start from.
-    first = {"first": start(theirs, folder, "first", [job(net, "first.npz", 0) for net in NETS])}
-    finish(folder, first)
-    perturbed = [
-        job(net, f"perturbed{seed}_{net}.npz", iterations, perturbed_by=seed)
-        for net in GCNETS
-        for seed, iterations in PERTURBED.items()
-    ]
-    plain = {
-        name: [job(net, f"{name}_{net}.npz", ITERATIONS) for net in NETS]
-        for name in ("torch", "bvlc")
-    }
-    processes = {
-        "bvlc": start(theirs, folder, "bvlc", plain["bvlc"]),
-        "perturbed": start(theirs, folder, "perturbed", perturbed),
-        "torch": start(ours, folder, "torch", plain["torch"]),
-    }
-    finish(folder, processes)
-
-    def load(name, net):
-        with np.load(folder / f"{name}_{net}.npz") as arrays:
-            return dict(arrays)
-
-    return {
-        net: (
-            load("torch", net),
-            load("bvlc", net),
-            [load(f"perturbed{seed}", net) for seed in PERTURBED] if net in GCNETS else [],
-        )
-        for net in NETS
-    }
+def engines(bvlc):
+    """BVLC Caffe and torchcaffe."""
+    return Engine("bvlc", bvlc / "bin" / "python3"), Engine("torch", sys.executable, "-m", "torchcaffe")
 
 
-def spread(expected, perturbed):
-    """At each iteration the largest difference until then of any perturbed training's loss."""
-    largest = np.zeros_like(expected)
-    for curve in perturbed:
-        part = slice(len(curve))
-        largest[part] = np.maximum(largest[part], np.abs(curve - expected[part]))
-    return np.maximum.accumulate(largest)
+def loaded(path):
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
-@pytest.mark.parametrize("net", NETS)
-def test_losses_agree(results, net):
-    """Prints how far, and for the GCNets BVLC Caffe's spread: `pytest -s`."""
-    ours, theirs, perturbed = results[net]
-    assert ours.keys() == theirs.keys()
-    losses = [name for name in theirs if name.startswith("curve loss")]
-    assert losses
-    wrong = []
+@pytest.fixture(scope="module")
+def clear(engines, tmp_path_factory):
+    """{model: (torchcaffe's results, BVLC Caffe's, what the nets were shown)}."""
+    folder = tmp_path_factory.mktemp("clear_training")
+    write_models(folder, into_input)
+    for engine in engines:
+        jobs = [
+            {
+                "solver": f"prototxt/solver_{net}.prototxt", "weights": f"{net}.caffemodel",
+                "batches": f"{net}.npz", "result": f"{engine.name}_{net}.npz", "seed": CLEAR_SEED,
+            }
+            for net in MODELS
+        ]  # fmt: skip
+        finish(folder, {engine: start(engine, folder, "run_clear_training.py", jobs)})
+    names = ("torch_{}.npz", "bvlc_{}.npz", "{}.npz")
+    return {net: tuple(loaded(folder / name.format(net)) for name in names) for net in MODELS}
+
+
+@pytest.mark.parametrize("net", MODELS)
+def test_losses_agree_in_each_iteration_where_no_choice_is_close(clear, net):
+    """Prints how far: `pytest -s`. The leads are 20 times what rounding has come to."""
+    ours, theirs, shown = clear[net]
+    lead = min(float(shown[name]) for name in shown if name.startswith("lead"))
+    print(f"{net}: the closest choice leads by {lead:.1e} deviations")
+    losses = [name for name in theirs if name.startswith(("training loss", "test loss"))]
+    assert ours.keys() == theirs.keys() and losses
     for name in losses:
         largest = np.abs(theirs[name]).max()
         assert np.isfinite(theirs[name]).all() and largest > 0
         difference = np.abs(ours[name] - theirs[name]) / largest
-        own = spread(theirs[name], [run[name] for run in perturbed]) / largest
-        said = f"{net} {name}: iteration 0 {difference[0]:.1e}, 1 {difference[1]:.1e}"
-        good = difference[0] <= 1e-5 and difference[1] <= 1e-4
-        for count, tolerance in ((FIRST, 1e-4), (ITERATIONS, 0.01)):
-            part = slice(count)
-            within = difference[part].max() <= tolerance
-            said += f"; first {count} {difference[part].max():.1e}"
-            if perturbed:
-                said += f", BVLC Caffe's spread {own[count - 1]:.1e}"
-            said += f" (by {tolerance:g})" if within else f" (by {SPREADS} spreads)"
-            # Not iteration by iteration: it is chance when the first such window comes.
-            allowed = max(SPREADS * own[count - 1], tolerance)
-            good = good and difference[part].max() <= allowed
-        print(said)
-        if not good:
-            wrong.append(said)
-    assert not wrong, "\n".join(wrong)
+        print(f"{net} {name}: off by {difference.max():.1e}")
+        assert difference.max() <= 2e-5, name
+    assert (ours["test accuracy"] == theirs["test accuracy"]).all()
 
 
-@pytest.mark.parametrize("net", NETS)
-def test_the_nets_learn(results, net):
+@pytest.mark.parametrize("net", MODELS)
+def test_parameters_change_alike_where_no_choice_is_close(clear, net):
+    """Their changes over all iterations agree within 1e-3, but for the rounding of what they changed.
+
+    At this rate a weight changes by some thousand times its rounding unit, and rounds each time.
+    """
+    ours, theirs, _ = clear[net]
+    changes = [name for name in theirs if name.startswith("change")]
+    assert changes
+    for name in changes:
+        largest = np.abs(theirs[name]).max()
+        rounding = 8 * np.spacing(np.abs(theirs[name.replace("change", "end")]))
+        assert largest > 0, name
+        excess = np.abs(ours[name] - theirs[name]) - rounding
+        print(f"{net} {name}: {largest:.1e}, off by {excess.max() / largest:.1e}")
+        assert excess.max() <= 0.001 * largest, name
+
+
+def job(net, result, iterations):
+    folder, batches = ("prototxt/", RECORDS // BATCH) if net in MODELS else ("", 2)
+    return {
+        "solver": f"{folder}solver_{net}.prototxt", "weights": f"{net}.caffemodel",
+        "iterations": iterations, "test_iterations": batches, "result": result,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def free(engines, tmp_path_factory):
+    """{net: (torchcaffe's results, BVLC Caffe's)} of run_training.py."""
+    folder = tmp_path_factory.mktemp("training")
+    write_models(folder, small_batches)
+    write_noise(folder)
+    write_others(folder)
+    bvlc, torchcaffe = engines
+    # The weights that both start from.
+    first = [job(net, "first.npz", 0) for net in FREE]
+    finish(folder, {bvlc: start(bvlc, folder, "run_training.py", first)})
+    processes = {}
+    for engine in (bvlc, torchcaffe):
+        jobs = [job(net, f"{engine.name}_{net}.npz", ITERATIONS) for net in FREE]
+        processes[engine] = start(engine, folder, "run_training.py", jobs)
+    finish(folder, processes)
+    names = ("torch_{}.npz", "bvlc_{}.npz")
+    return {net: tuple(loaded(folder / name.format(net)) for name in names) for net in FREE}
+
+
+@pytest.mark.parametrize("net", FREE)
+def test_losses_of_a_free_training_agree(free, net):
+    """Prints how far: `pytest -s`."""
+    ours, theirs = free[net]
+    assert ours.keys() == theirs.keys()
+    losses = [name for name in theirs if name.startswith("curve loss")]
+    assert losses
+    for name in losses:
+        largest = np.abs(theirs[name]).max()
+        assert np.isfinite(theirs[name]).all() and largest > 0
+        difference = np.abs(ours[name] - theirs[name]) / largest
+        said = ", ".join(
+            f"first {count} {difference[:count].max():.1e}" for count in (1, FIRST, ITERATIONS)
+        )
+        print(f"{net} {name}: {said}")
+        assert difference[0] <= 1e-5, said
+        assert difference[:FIRST].max() <= 1e-4, said
+        assert difference.max() <= 0.01, said
+
+
+@pytest.mark.parametrize("net", FREE)
+def test_the_nets_learn(free, net):
     """Curves that agree since nothing moves would prove nothing."""
-    ours, *_ = results[net]
+    ours, _ = free[net]
     falling = [name for name in ours if name.startswith("curve loss") and "contrast" not in name]
     assert falling
     for name in falling:
@@ -216,14 +268,13 @@ def test_the_nets_learn(results, net):
         assert after < 0.9 * before, name
 
 
-@pytest.mark.parametrize("net", NETS)
-def test_scores_of_the_test_net_agree(results, net):
-    """Means over the test images, after 100 iterations; the GCNets' as their losses."""
-    ours, theirs, perturbed = results[net]
+@pytest.mark.parametrize("net", FREE)
+def test_scores_of_the_test_net_agree(free, net):
+    """Means over the test images, after 100 iterations."""
+    ours, theirs = free[net]
     for name in (name for name in theirs if name.startswith("test")):
         difference = abs(ours[name].mean() - theirs[name].mean())
-        own = abs(perturbed[0][name].mean() - theirs[name].mean()) if perturbed else 0
-        print(f"{net} {name}: {theirs[name].mean():.4g}, {difference:.1e} off, spread {own:.1e}")
-        one_image = 1 / RECORDS if perturbed and "accuracy" in name else 0
-        allowed = max(0.01 * abs(theirs[name].mean()), SPREADS * own, 1.01 * one_image)
-        assert difference <= allowed, name
+        print(f"{net} {name}: {theirs[name].mean():.4g}, {difference:.1e} off")
+        # An image between two classes may be told as either.
+        one_image = 1.01 / RECORDS if net in MODELS and "accuracy" in name else 0
+        assert difference <= max(0.01 * abs(theirs[name].mean()), one_image), name
