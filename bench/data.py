@@ -23,11 +23,13 @@ from pathlib import Path
 import cv2
 import lmdb
 import numpy as np
-
 import results_file
-from data_prep import align, augment, index
-from gcnet.engine import ROOT
-from gcnet.errors import InputError, one_line_errors
+
+from data_prep import index
+from data_prep.faces import align, crop, detect
+from data_prep.lmdbs import augment
+from gcnet_base.errors import InputError, one_line_errors
+from gcnet_base.paths import ROOT
 from torchcaffe.schema.caffe_pb2 import Datum
 
 SIZES = (1_000, 10_000, 100_000)
@@ -103,8 +105,8 @@ def with_landmarks(source, out):
 
 def bare_align(images, out):
     """Seconds for the calls of align on image files with LANDMARKS, in a loop."""
-    clahe = cv2.createCLAHE(align.CLAHE_CLIP_LIMIT, align.CLAHE_TILES)
-    matrix = align.similarity(LANDMARKS, align.TEMPLATE)
+    clahe = cv2.createCLAHE(crop.CLAHE_CLIP_LIMIT, crop.CLAHE_TILES)
+    matrix = crop.similarity(LANDMARKS, crop.TEMPLATE)
     fine = max(1, int(np.ceil(1 / np.hypot(*matrix[:, 0]))))
     matrix *= fine
     matrix[:, 2] += (fine - 1) / 2
@@ -145,7 +147,7 @@ def _half(loop, files, out, start):
 
 def bare_detection(images):
     """Seconds for MTCNN on image files, in a loop, once it is loaded."""
-    detector = align.Detector()
+    detector = detect.Detector()
     detector.faces(cv2.imread(images[0]))
     start = time.perf_counter()
     for image in images:

@@ -15,16 +15,18 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import results_file
+import tables
 import torch
+import workspace
 from plain_pytorch import CLASSES, NETS
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-import results_file
-import tables
-import workspace
-from gcnet.engine import ROOT, available_cores, find
-from gcnet.errors import InputError, one_line_errors
+from gcnet.engine import find
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError, one_line_errors
+from gcnet_base.paths import ROOT
 
 WORKERS = ROOT / "bench" / "workers"
 WARM_UPS = 2

@@ -4,8 +4,9 @@ import platform
 import subprocess
 import sys
 
-from gcnet.engine import ROOT, available_cores
-from gcnet.errors import InputError
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT
 
 
 def circumstances(script):

@@ -1,15 +1,15 @@
 """Measures the synthetic faces: speed, what MTCNN finds, and how far a linear classifier gets.
 
 The linear classifier (scikit-learn's LinearSVC; C 1 is its default) sees 64 x 64 gray crops of the
-apex frames, aligned as data_prep.align does by the generator's own five points, each pixel
+apex frames, aligned as data_prep.faces.align does by the generator's own five points, each pixel
 standardised over the training subjects. CK+ has 327 labelled sequences of 118 subjects, about
 three each. `neutral subtracted` is the same classifier on the difference to the same person's
 neutral face in the same light: what knowing the identity is worth.
 """
 
 import argparse
-import sys
 import resource
+import sys
 import tempfile
 import time
 import warnings
@@ -24,21 +24,21 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from data_prep import align
+from data_prep.faces import crop
 from data_prep.synthetic import ckplus
 from data_prep.synthetic.expressions import EXPRESSIONS, sample_expression
 from data_prep.synthetic.faces import FaceRenderer
 from data_prep.synthetic.identity import Identity, Setting
 from data_prep.synthetic.writing import Camera
-from gcnet.errors import one_line_errors
+from gcnet_base.errors import one_line_errors
 
 POINT_NAMES = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 CLASSES = EXPRESSIONS[1:]
 
 
 def aligned_crop(rendering):
-    """The 64 x 64 centre of the face that data_prep.align cuts out, before CLAHE."""
-    return align.crop(rendering.image, rendering.five_points)[1:65, 1:65]
+    """The 64 x 64 centre of the face that data_prep.faces.align cuts out, before CLAHE."""
+    return crop.crop(rendering.image, rendering.five_points)[1:65, 1:65]
 
 
 def render_subjects(subjects, seed):

@@ -4,9 +4,9 @@ import subprocess
 
 import numpy as np
 
-from data_prep.pairs import write_pairs
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
+from data_prep.lmdbs.records import write_pairs
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT
 from torchcaffe.schema import read
 
 RECORDS = 2048

@@ -3,16 +3,16 @@
 import argparse
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
-from data_prep import align, build_lmdb, databases, merge, peaks, prepare, synthetic, verify_lmdb
-from gcnet.errors import one_line_errors
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+from data_prep.commands import align, check, index, lmdb, merge, peaks, prepare, synthesize
+from gcnet_base.errors import one_line_errors
 
 _COMMANDS = (
     (
         "synthesize",
         "write a synthetic face database",
-        synthetic.add_arguments,
-        synthetic.run,
+        synthesize.add_arguments,
+        synthesize.run,
         "python -m data_prep synthesize ckplus data/synthetic --subjects 40",
     ),
     (
@@ -25,8 +25,8 @@ _COMMANDS = (
     (
         "index",
         "list a face database as index.csv",
-        databases.add_arguments,
-        databases.run,
+        index.add_arguments,
+        index.run,
         "python -m data_prep index ckplus /path/to/CK+ -o data/ckplus",
     ),
     (
@@ -54,15 +54,15 @@ _COMMANDS = (
     (
         "lmdb",
         "build the train and test LMDB of a fold, or of identities",
-        build_lmdb.add_arguments,
-        build_lmdb.run,
+        lmdb.add_arguments,
+        lmdb.run,
         "python -m data_prep lmdb data/ckplus/faces/index.csv -o data/lmdb --fold 0 --classes 7",
     ),
     (
         "check",
         "read LMDBs back and compare them with the faces",
-        verify_lmdb.add_arguments,
-        verify_lmdb.run,
+        check.add_arguments,
+        check.run,
         "python -m data_prep check data/folds/ckplus-*/fold*",
     ),
 )

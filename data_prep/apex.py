@@ -2,7 +2,7 @@
 
 from data_prep.arguments import at_least
 from data_prep.index import Row
-from gcnet.protocol import NEUTRAL
+from gcnet_base.protocol import NEUTRAL
 
 # The custom of the field (DE-GAN and IDFERM, to which the paper is compared: CK+'s and Oulu-CASIA's
 # last three frames, MMI's three in the middle); the paper does not say how many frames of a
@@ -13,7 +13,7 @@ APEX_FRAMES = 3
 def add_argument(parser, frames="last frames of a sequence"):
     """Add --apex; `frames` says in --help which ones they are."""
     parser.add_argument(
-        "--apex", type=at_least(1), default=APEX_FRAMES, metavar="N",
+        "--apex", dest="apex_frames", type=at_least(1), default=APEX_FRAMES, metavar="N",
         help=f"how many {frames} show the emotion (%(default)s)",
     )  # fmt: skip
 

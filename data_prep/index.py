@@ -7,7 +7,7 @@ column                  meaning
 `subject`               who it shows; folds are drawn by subject, so it is never empty
 `sequence`              images of one video of that subject; empty = this image alone
 `frame`                 whole number, ascending in time within the sequence; may be empty
-`label`                 one of gcnet.protocol.LABELS; empty = not for classification
+`label`                 one of gcnet_base.protocol.LABELS; empty = not for classification
 `reference`             `image` of the row with the same subject's neutral face; empty = none
 ten landmark columns    LANDMARK_COLUMNS, all or none of them: pixels in the *original* image, x to
                         the right, y down, (0, 0) the centre of the top left pixel; "left" is the
@@ -27,9 +27,9 @@ import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.atomic import replacing
-from gcnet.errors import InputError
-from gcnet.protocol import LABELS, NEUTRAL
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import LABELS, NEUTRAL
 
 COLUMNS = ("image", "subject", "sequence", "frame", "label", "reference")
 POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep import index
-from gcnet import runs
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
+from gcnet_base.paths import database_name
 
 
 def merge(paths, out):
@@ -23,7 +23,7 @@ def merge(paths, out):
     for path in map(Path, paths):
         if path.resolve() == written.resolve():
             raise InputError(f"{path}: is one of the indexes to be merged; choose another -o")
-        name = runs.database_name(path)
+        name = database_name(path)
         if name in names:
             raise InputError(
                 f"{path}: its database is called {name}, as that of {names[name]}; "
@@ -43,13 +43,3 @@ def merge(paths, out):
             )
     index.write(written, rows)
     return written, len(rows)
-
-
-def add_arguments(parser):
-    parser.add_argument("indexes", nargs="+", metavar="index", help="index.csv that align wrote")
-    parser.add_argument("-o", "--output", required=True, help="folder for index.csv")
-
-
-def run(arguments):
-    written, rows = merge(arguments.indexes, arguments.output)
-    print(f"{written}: written, {rows} faces of {len(arguments.indexes)} databases")

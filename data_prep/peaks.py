@@ -17,10 +17,10 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import FACE_SIZE, index
-from data_prep.atomic import replacing
-from data_prep.decode import decode
-from gcnet.errors import InputError
-from gcnet.protocol import NEUTRAL
+from data_prep.faces.decode import decode
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import NEUTRAL
 
 COLUMNS = ("sequence", "frame")
 
@@ -109,24 +109,16 @@ def measure(faces):
     return np.abs(faces - faces[0]).mean(axis=(1, 2))
 
 
-def add_arguments(parser):
-    parser.add_argument(
-        "index", type=Path, help="index.csv of aligned faces, with whole sequences"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="CSV",
-        help="file for the peaks; the page is written beside it",
-    )  # fmt: skip
+def write_proposals(index_path, path):
+    """Write the peaks of an index to `path`, with the page; print how many were kept and proposed.
 
-
-def run(arguments):
-    """Write the peaks and the page; print how many were kept and proposed. Raises InputError."""
-    path = arguments.output
+    Raises InputError.
+    """
     page = path.with_suffix(".html")
     if page == path:
         raise InputError(f"{path}: is the name of the page; give one that ends with .csv")
     kept = read(path) if path.exists() else {}
-    table = index.read(arguments.index)
+    table = index.read(index_path)
     whole, left_out = _whole_sequences(table)
     progress = tqdm(whole.items(), desc="peaks", unit="sequence", leave=False, disable=None)
     sequences = [_sequence(table, name, rows) for name, rows in progress]

@@ -7,64 +7,55 @@ a stopped run ended, a finished LMDB is not built again, and nothing is done whe
 changed.
 """
 
-from data_prep import align, build_lmdb, databases, lmdb_folder
-from data_prep.arguments import at_least
-from gcnet import runs
-from gcnet.protocol import CLASSES, FOLDS
-
-# What train_folds.py and pretrain.py draw their data with unless they are told otherwise.
-SEED = 1
-
-
-def add_arguments(parser):
-    databases.add_arguments(parser, "prepare", _add_more)
+from data_prep import databases
+from data_prep.faces.align import align_and_say
+from data_prep.lmdbs import contents, places
+from data_prep.lmdbs.build import COPIES, IDENTITY_COPIES, SEED, build, build_identities
+from gcnet_base.paths import portable, sha256
+from gcnet_base.protocol import FOLDS
 
 
-def _add_more(parser, database):
-    if database.SPLIT != databases.IDENTITIES:
-        parser.add_argument(
-            "--classes", choices=CLASSES, default=database.CLASSES, help="(default: %(default)s)"
-        )
-    parser.add_argument(
-        "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
+def prepare(database, root, output, strict, options, classes, workers):
+    """Make everything and print what was written. Raises InputError as the steps do.
+
+    `database`, `root`, `output`, `strict` and `options` as of databases.write_index; `classes` is a
+    name of protocol.CLASSES, None for a database of identities.
+    """
+    databases.write_index(database, root, output, strict, options)
+    faces = output / "faces"
+    align_and_say(output / "index.csv", faces, workers, strict)
+    index = faces / "index.csv"
+    with places.building():
+        if database.SPLIT == databases.IDENTITIES:
+            _identities(index, workers)
+        elif database.SPLIT == databases.TEST_ONLY:
+            _test_only(index, classes, workers)
+        else:
+            _folds(index, classes, workers)
+
+
+def _identities(index, workers):
+    out = places.of_identities(index, sha256(index), IDENTITY_COPIES, SEED)
+    _say(out, build_identities(index, out, copies=IDENTITY_COPIES, seed=SEED, workers=workers))
+    print(f"now: python python/pretrain.py autoencoder --index {portable(index)}")
+
+
+def _test_only(index, classes, workers):
+    out = places.of_test(index, classes)
+    _say(out, build(index, out, None, classes, 0, 0, workers))
+    print(
+        f"now: python python/eval_folds.py RUN --index {portable(index)}, with a RUN "
+        f"that was trained with --classes {classes}"
     )
 
 
-def run(arguments):
-    """Make everything and print what was written. Raises InputError as the steps do."""
-    database, workers = arguments.database, arguments.workers
-    databases.run(arguments)
-    faces = arguments.output / "faces"
-    arguments.index, arguments.output = arguments.output / "index.csv", faces
-    align.run(arguments)
-
-    index = faces / "index.csv"
-    digest = runs.sha256(index)
-    with runs.building_lmdbs():
-        if database.SPLIT == databases.IDENTITIES:
-            copies = build_lmdb.IDENTITY_COPIES
-            out = runs.identity_lmdbs(index, digest, copies, SEED)
-            result = build_lmdb.build_identities(
-                index, out, copies=copies, seed=SEED, workers=workers
-            )
-            _say(out, result)
-            print(f"now: python python/pretrain.py autoencoder --index {runs.portable(index)}")
-            return
-        classes = arguments.classes
-        if database.SPLIT == databases.TEST_ONLY:
-            out = runs.test_lmdbs(index, classes)
-            _say(out, build_lmdb.build(index, out, None, classes, 0, 0, workers))
-            print(
-                f"now: python python/eval_folds.py RUN --index {runs.portable(index)}, with a RUN "
-                f"that was trained with --classes {classes}"
-            )
-            return
-        for fold in range(FOLDS):
-            out = runs.fold_lmdbs(index, digest, classes, build_lmdb.COPIES, SEED, fold)
-            copies = build_lmdb.COPIES
-            _say(out, build_lmdb.build(index, out, fold, classes, copies, SEED, workers))
+def _folds(index, classes, workers):
+    digest = sha256(index)
+    for fold in range(FOLDS):
+        out = places.of_fold(index, digest, classes, COPIES, SEED, fold)
+        _say(out, build(index, out, fold, classes, COPIES, SEED, workers))
     print(
-        f"now: python python/train_folds.py --index {runs.portable(index)} --net s1r1 "
+        f"now: python python/train_folds.py --index {portable(index)} --net s1r1 "
         f"--classes {classes}"
     )
 
@@ -72,10 +63,10 @@ def run(arguments):
 def _say(out, result):
     description, built = result
     counts = ", ".join(
-        f"{part} {description[part]['records']}" for part in lmdb_folder.parts_of(description)
+        f"{part} {description[part]['records']}" for part in contents.parts_of(description)
     )
     left_out = len(description.get("left_out", ()))
     if left_out:
         counts += f"; left out: {left_out} subjects with too few images"
     how = "written" if built else "already built from the same inputs"
-    print(f"{runs.portable(out)}: {how} (records: {counts})", flush=True)
+    print(f"{portable(out)}: {how} (records: {counts})", flush=True)

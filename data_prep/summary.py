@@ -3,7 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from gcnet.protocol import EXPRESSIONS, NEUTRAL
+from gcnet_base.protocol import EXPRESSIONS, NEUTRAL
 
 
 @dataclass(frozen=True)

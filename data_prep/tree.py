@@ -8,7 +8,7 @@ import os
 import re
 from pathlib import Path
 
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 _LITTER = re.compile(r"\..*|Thumbs\.db|ehthumbs\.db|desktop\.ini|__MACOSX|@eaDir", re.IGNORECASE)
 

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 from gcnet import readings
-from gcnet.errors import one_line_errors
+from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example (the pictures and the table of docs/decisions.md):
   python python/compare_readings.py --index data/demo/faces/index.csv

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 from gcnet import evaluation
-from gcnet.errors import one_line_errors
+from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
   python python/eval_folds.py runs/ckplus-cnn-7 runs/ckplus-s1r1-7

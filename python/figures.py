@@ -4,10 +4,11 @@ import argparse
 import shlex
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 from gcnet import contrastive_weight, evaluated, figures, paper_figures, runs
-from gcnet.errors import one_line_errors
-from gcnet.protocol import FOLDS
+from gcnet_base.errors import one_line_errors
+from gcnet_base.paths import portable
+from gcnet_base.protocol import FOLDS
 
 EXAMPLE = """example (first: python python/eval_folds.py runs/ckplus-s1r1 runs/ckplus-cnn):
   python python/figures.py fig4 --run runs/ckplus-s1r1
@@ -44,7 +45,7 @@ def main():
         figure, caption = draw(evaluated.load(run), cnn, chosen.fold)
     print(caption)
     for path in figures.save(figure, paper_figures.stem(run, chosen.figure), caption):
-        print(f"written: {runs.portable(path)}")
+        print(f"written: {portable(path)}")
 
 
 def _parser():

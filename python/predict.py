@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 from gcnet import prediction
 from gcnet.engine import ENGINES
-from gcnet.errors import one_line_errors
+from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
   python python/predict.py photo.jpg webcam/ --run runs/ckplus-s1r1

@@ -4,11 +4,11 @@ import argparse
 import shlex
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
-from data_prep.build_lmdb import IDENTITY_COPIES
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+from data_prep.lmdbs.build import IDENTITY_COPIES
 from gcnet import pretraining, runs
 from gcnet.engine import ENGINES
-from gcnet.errors import one_line_errors
+from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
   python python/pretrain.py autoencoder --index data/casia_webface/faces/index.csv

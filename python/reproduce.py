@@ -4,9 +4,9 @@ and a report."""
 import argparse
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 from gcnet import experiments
-from gcnet.errors import one_line_errors
+from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
   python python/reproduce.py table2              from data/ckplus and data/casia_webface (make data)

@@ -4,12 +4,12 @@ import argparse
 import shlex
 import sys
 
-import gcnet.interpreter  # first: it sees to the right Python
-from data_prep.build_lmdb import COPIES
+import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+from data_prep.lmdbs.build import COPIES
 from gcnet import runs, training
 from gcnet.engine import ENGINES
-from gcnet.errors import one_line_errors
-from gcnet.protocol import CLASSES
+from gcnet_base.errors import one_line_errors
+from gcnet_base.protocol import CLASSES
 
 EXAMPLE = """example:
   python python/train_folds.py --index data/ckplus/faces/index.csv --net s1r1 --folds 0-9 \\

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from data_prep import FACE_SIZE, align, index
+from data_prep import FACE_SIZE, index
 from data_prep.__main__ import main
+from data_prep.faces import align, crop, detect, journal
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -32,7 +33,7 @@ def astronaut():
 def pose(scale, degrees, x, y):
     """Five points like TEMPLATE's, turned, scaled and moved, so that its centre comes to (x, y)."""
     turn = scale * np.exp(1j * np.radians(degrees))
-    points = (align.TEMPLATE - 32.5) @ (1, 1j) * turn
+    points = (crop.TEMPLATE - 32.5) @ (1, 1j) * turn
     return np.column_stack([points.real + x, points.imag + y])
 
 
@@ -40,11 +41,11 @@ def pose(scale, degrees, x, y):
 def test_points_come_to_their_place_in_the_template(scale, degrees):
     points = pose(scale, degrees, 301.3, 249.8)
     ys, xs = np.mgrid[:500, :600]
-    for point, goal in zip(points, align.TEMPLATE, strict=True):
+    for point, goal in zip(points, crop.TEMPLATE, strict=True):
         # Wide enough to be seen in the 66 pixels, narrow enough to lie within them.
         distance = np.hypot(xs - point[0], ys - point[1]) / (2 * scale)
         image = np.rint(250 * np.exp(-(distance**2) / 2)).astype(np.uint8)
-        face = align.crop(image, points).astype(float)
+        face = crop.crop(image, points).astype(float)
         v, u = np.mgrid[:FACE_SIZE, :FACE_SIZE]
         found = (u * face).sum() / face.sum(), (v * face).sum() / face.sum()
         assert found == pytest.approx(tuple(goal), abs=0.1)
@@ -57,9 +58,9 @@ def test_similarity_is_the_least_squares_one():
     source = random.uniform(0, 100, (5, 2))
 
     def error(matrix):
-        return ((source @ matrix[:, :2].T + matrix[:, 2] - align.TEMPLATE) ** 2).sum()
+        return ((source @ matrix[:, :2].T + matrix[:, 2] - crop.TEMPLATE) ** 2).sum()
 
-    best = align.similarity(source, align.TEMPLATE)
+    best = crop.similarity(source, crop.TEMPLATE)
     assert best[0, 0] == best[1, 1]
     assert best[0, 1] == -best[1, 0]
     for a, b, x, y in random.normal(0, 1, (100, 4)) * (0.01, 0.01, 0.5, 0.5):
@@ -69,17 +70,17 @@ def test_similarity_is_the_least_squares_one():
 def test_shrinking_does_not_alias():
     ys, xs = np.mgrid[:500, :600]
     checkerboard = ((xs + ys) % 2 * 255).astype(np.uint8)
-    face = align.crop(checkerboard, pose(3.3, 7, 300, 250))
+    face = crop.crop(checkerboard, pose(3.3, 7, 300, 250))
     assert abs(face.mean() - 127.5) < 1
     assert face.std() < 10
 
 
 def test_equalisation_lifts_contrast_and_commutes_with_the_mirror(astronaut):
     gray = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
-    face = align.crop(gray // 3, ASTRONAUT_POINTS)
-    equal = align.equalize(face)
+    face = crop.crop(gray // 3, ASTRONAUT_POINTS)
+    equal = crop.equalize(face)
     assert equal.std() > 1.5 * face.std()
-    mirrored = align.equalize(np.ascontiguousarray(face[:, ::-1]))[:, ::-1]
+    mirrored = crop.equalize(np.ascontiguousarray(face[:, ::-1]))[:, ::-1]
     assert np.abs(mirrored.astype(int) - equal).max() <= 2  # rounding
 
 
@@ -123,7 +124,7 @@ def test_real_photograph_through_mtcnn(tmp_path, astronaut, capsys):
         face = cv2.imread(str(tmp_path / "faces" / row.image), cv2.IMREAD_UNCHANGED)
         assert face.shape == (FACE_SIZE, FACE_SIZE)
         gray = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
-        expected = align.equalize(align.crop(gray, upright))
+        expected = crop.equalize(crop.crop(gray, upright))
         assert np.corrcoef(face.ravel(), expected.ravel())[0, 1] > 0.9
 
 
@@ -177,7 +178,7 @@ CENTRE = (400, 300)
     ],
 )
 def test_the_largest_or_most_central_of_two_faces_is_taken(astronaut, chosen, other):
-    detector = align.Detector()
+    detector = detect.Detector()
     picture = beside(astronaut, chosen, other)
     assert len(detector._detect(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))) == 2
     scale, x, y = chosen
@@ -496,7 +497,7 @@ def test_two_runs_into_one_folder_do_not_meet(tmp_path, astronaut, capsys):
     out = tmp_path / "faces"
     align.align(path, out, workers=1)
     before = content(out)
-    with align._Journal(out / "journal.jsonl"):
+    with journal.Journal(out / "journal.jsonl"):
         assert main(["align", str(path), "-o", str(out), "--workers", "1"]) == 1
     assert f"{out}: another align is writing into this folder" in capsys.readouterr().err
     assert content(out) == before
@@ -546,7 +547,7 @@ def test_points_that_the_new_index_could_not_hold_are_a_reason_to_drop(
     path.write_text("\n".join(text))
     # A face that MTCNN takes to be upside down.
     right_to_left = [ASTRONAUT_POINTS[number] for number in (1, 0, 2, 4, 3)]
-    monkeypatch.setattr(align.Detector, "faces", lambda *_: [right_to_left])
+    monkeypatch.setattr(detect.Detector, "faces", lambda *_: [right_to_left])
     assert main(["align", str(path), "-o", str(tmp_path / "faces"), "--workers", "1"]) == 0
     reason = "left and right landmarks swapped or in one place"
     assert read_csv(tmp_path / "faces/dropped.csv")[1:] == [["b.png", reason], ["c.png", reason]]

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from data_prep import augment
-from data_prep.augment import Draw
+from data_prep.lmdbs import augment
+from data_prep.lmdbs.augment import Draw
 
 SIZE = 66
 

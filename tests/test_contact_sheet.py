@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import skimage.data
 
-from data_prep import contact_sheet, index
+from data_prep import index
 from data_prep.__main__ import main
-from data_prep.contact_sheet import GAP, SIDE, WIDTH
+from data_prep.faces import contact_sheet
+from data_prep.faces.contact_sheet import GAP, SIDE, WIDTH
 
 ASTRONAUT_POINTS = ((203, 101.5), (246.5, 103.5), (223, 127), (202.5, 140), (244.5, 141.5))
 TOP = 2 * GAP + 16

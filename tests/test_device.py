@@ -4,13 +4,14 @@ import pytest
 import tiny
 import torch
 
+from data_prep.lmdbs import places
 from gcnet import caffe_train, engine, experiments, pretraining, prototxt, runs
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 
 @pytest.fixture(autouse=True)
 def own_lmdbs(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "LMDBS", tmp_path / "folds")
+    monkeypatch.setattr(places, "LMDBS", tmp_path / "folds")
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_gpu_that_is_not_there_ends_the_training(name, message, bvlc, index, t
         tiny.train(
             tmp_path / "run", index, "cnn", runs.PROTOTXT, engine=name, batch=7, device="gpu:0"
         )
-    assert not (tmp_path / "run").exists() and not runs.LMDBS.exists()
+    assert not (tmp_path / "run").exists() and not places.LMDBS.exists()
 
 
 @pytest.fixture

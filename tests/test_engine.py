@@ -9,8 +9,9 @@ import pytest
 
 from gcnet import engine, prototxt, runs
 from gcnet.caffe_log import CaffeLog, failure
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, portable
+from gcnet_base.protocol import CLASSES
 
 NET = """# a net
 name: "tiny"  # its name
@@ -110,7 +111,7 @@ def test_caffe_command_passes_arguments_status_and_layer_path(tmp_path):
     assert done.returncode == 3
     assert done.stdout.splitlines() == [
         "caffe train -solver a b.prototxt",
-        f"path {engine.ROOT / 'python'}:/mine",
+        f"path {ROOT / 'python'}:/mine",
     ]
 
 
@@ -199,7 +200,7 @@ def test_every_net_renders_for_every_set_of_classes(net, classes, shift, tmp_pat
         name: prototxt.values(texts["solver"], name)[0]
         for name in ("max_iter", "test_iter", "snapshot", "random_seed", "snapshot_prefix", "net")
     }
-    folder = runs.portable(tmp_path / "run" / "fold3")
+    folder = portable(tmp_path / "run" / "fold3")
     assert solver == {
         "max_iter": "1000", "test_iter": "2", "snapshot": "100", "random_seed": "5",
         "snapshot_prefix": f"{folder}/snapshot", "net": f"{folder}/net.prototxt",

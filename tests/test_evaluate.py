@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import tiny
 
-from data_prep import lmdb_folder
+from data_prep.lmdbs import contents, places
 from gcnet import engine, evaluated, evaluation, paper, prototxt, runs
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, portable, sha256
 
 NAMES = ("anger", "fear", "neutral")
 
@@ -95,7 +96,7 @@ def trained(bvlc, tmp_path_factory):
     """S1R1 trained for 2 iterations on fold 0, and evaluated: (Run, results)."""
     folder = tmp_path_factory.mktemp("evaluate")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "LMDBS", folder / "lmdbs")
+        patch.setattr(places, "LMDBS", folder / "lmdbs")
         patch.setenv("GCNET_FOLDS", str(folder / "lmdbs"))  # of the commands
         index = tiny.write_database(folder / "tiny" / "faces")
         nets = tiny.write_prototxt(folder / "prototxt", "gcnet")
@@ -135,7 +136,7 @@ def test_the_result_is_that_of_caffe_test(trained):
     done = subprocess.run(
         [*caffe.caffe, "test", "-model", run.fold_folder(0) / "net.prototxt", "-weights",
          run.final_caffemodel(0), "-iterations", "2"],
-        env=caffe.environment(), cwd=engine.ROOT, capture_output=True, text=True,
+        env=caffe.environment(), cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     reported = dict(re.findall(r"\] (accuracy|loss_classification) = (\S+)", done.stderr))
     # Two batches of 7 are the 14 test images; Caffe prints the mean over them last.
@@ -156,7 +157,7 @@ def test_photographs_are_tested_by_every_finished_fold(trained, tmp_path):
     assert results["frame"]["samples"] == 4 - 1  # the neutral one is none of 7 classes
     assert results["paper"] == {}
     with pytest.raises(InputError, match="is what .* was trained on"):
-        evaluation.evaluate(run, engine.ROOT / run.settings.index)
+        evaluation.evaluate(run, ROOT / run.settings.index)
 
 
 @pytest.fixture
@@ -171,12 +172,12 @@ def test_the_command_tells_a_truncated_caffemodel_in_one_line(copied):
     os.truncate(model, model.stat().st_size // 2)
     before = (copied.folder / "results.json").read_bytes()
     done = subprocess.run(
-        [sys.executable, engine.ROOT / "python" / "eval_folds.py", copied.folder],
+        [sys.executable, ROOT / "python" / "eval_folds.py", copied.folder],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
     told = "is not the snapshot that training ended with; restore it, or delete"
-    assert done.stderr.startswith(f"error: {runs.portable(model)}: {told}")
+    assert done.stderr.startswith(f"error: {portable(model)}: {told}")
     assert done.stderr.count("\n") == 1
     assert (copied.folder / "results.json").read_bytes() == before
 
@@ -210,18 +211,18 @@ def test_unfinished_and_missing_folds_are_told(copied):
 
 
 def test_lost_lmdbs_are_built_again(trained, copied, monkeypatch, tmp_path):
-    monkeypatch.setattr(runs, "LMDBS", tmp_path / "elsewhere")
+    monkeypatch.setattr(places, "LMDBS", tmp_path / "elsewhere")
     results = evaluation.evaluate(copied).results
     assert results["confusion"] == trained[1]["confusion"]
 
 
 @pytest.mark.parametrize("size", [0, 8192])
 def test_damaged_lmdbs_are_built_again(copied, monkeypatch, tmp_path, size):
-    shutil.copytree(runs.LMDBS, tmp_path / "damaged")
-    monkeypatch.setattr(runs, "LMDBS", tmp_path / "damaged")
+    shutil.copytree(places.LMDBS, tmp_path / "damaged")
+    monkeypatch.setattr(places, "LMDBS", tmp_path / "damaged")
     for part in ("train", "test"):
         os.truncate(copied.lmdb_folder(0) / part / "data.mdb", size)
-    lmdb_folder.check(evaluation._own_lmdb(copied, 0))
+    contents.check(evaluation._own_lmdb(copied, 0))
 
 
 def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_path):
@@ -235,8 +236,8 @@ def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_pat
     recorded.write_text(json.dumps(content))
     with pytest.raises(InputError, match="the faces of .* have changed since this fold was star"):
         evaluation.evaluate(copied)
-    monkeypatch.setattr(runs, "LMDBS", tmp_path / "nowhere")
-    real = runs.sha256
+    monkeypatch.setattr(places, "LMDBS", tmp_path / "nowhere")
+    real = sha256
     monkeypatch.setattr(
         runs, "sha256", lambda path: "other" if path.name == "index.csv" else real(path)
     )
@@ -246,7 +247,7 @@ def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_pat
 
 def test_the_command_tells_a_folder_that_is_no_run_in_one_line(tmp_path):
     done = subprocess.run(
-        [sys.executable, engine.ROOT / "python" / "eval_folds.py", tmp_path],
+        [sys.executable, ROOT / "python" / "eval_folds.py", tmp_path],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
@@ -257,7 +258,7 @@ def test_outputs_are_of_the_test_images(trained):
     run, results = trained
     tested = evaluated.load(run)
     assert tested.results == results
-    index = engine.ROOT / run.settings.index
+    index = ROOT / run.settings.index
     for i, record in enumerate(tested.predictions.records):
         face = cv2.imread(str(index.parent / record["image"]), cv2.IMREAD_GRAYSCALE)
         assert (tested.inputs[i] == face[1:65, 1:65]).all()
@@ -273,7 +274,7 @@ def test_evaluating_again_gives_the_same_bytes_and_json_is_alone_on_standard_out
     before = [(copied.folder / name).read_bytes() for name in names]
     (copied.folder / "report.html").unlink()
     done = subprocess.run(
-        [sys.executable, engine.ROOT / "python" / "eval_folds.py", copied.folder, "--json"],
+        [sys.executable, ROOT / "python" / "eval_folds.py", copied.folder, "--json"],
         capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "3"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -457,7 +458,7 @@ def test_without_a_run_those_in_subfolders_are_found_and_unfinished_and_broken_o
     assert not evaluation.evaluate_all([], form="latex")
     said = capsys.readouterr()
     assert f"error: {places}/empty/run.json: not readable" in said.err
-    assert f"{runs.portable(places / 'table2' / 's1r1')}: no fold is finished, left out" in said.err
+    assert f"{portable(places / 'table2' / 's1r1')}: no fold is finished, left out" in said.err
     assert said.out.startswith(r"\begin{table}")
 
 
@@ -472,7 +473,7 @@ def test_without_a_run_tests_on_other_databases_are_shown_too(
     photos.parent.mkdir()
     photos.write_text("image\n")
     edit_json(
-        on / "results.json", index=str(photos), index_sha256=runs.sha256(photos),
+        on / "results.json", index=str(photos), index_sha256=sha256(photos),
         each_net_tests_all=True,
     )  # fmt: skip
     assert evaluation.evaluate_all([])

@@ -14,9 +14,10 @@ from dataclasses import replace
 import cv2
 import pytest
 
+from data_prep.lmdbs import places
 from gcnet import experiments, runs
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def scales(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(experiments, "SCALES", moved)
     monkeypatch.setenv("GCNET_FOLDS", str(tmp_path / "folds"))
-    monkeypatch.setattr(runs, "LMDBS", tmp_path / "folds")
+    monkeypatch.setattr(places, "LMDBS", tmp_path / "folds")
     return moved
 
 

@@ -14,7 +14,7 @@ from data_prep.__main__ import main
 from data_prep.databases import fer2013
 from data_prep.synthetic import fer2013 as synthetic
 from data_prep.synthetic.writing import Camera
-from gcnet.protocol import CLASSES
+from gcnet_base.protocol import CLASSES
 
 SMALL = Camera(size=(64, 64), people=2)
 SIZES = {"train": 14, "test": 7}

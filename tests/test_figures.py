@@ -12,13 +12,21 @@ import pytest
 import tiny
 
 from data_prep.index import COLUMNS, Index, Row, read
+from data_prep.lmdbs import places
 from gcnet import (
-    contrastive_weight, evaluation, figures, paper_figures, prototxt, runs, scatter,
-    sequence_frames, training,
+    contrastive_weight,
+    evaluation,
+    figures,
+    paper_figures,
+    prototxt,
+    runs,
+    scatter,
+    sequence_frames,
+    training,
 )  # fmt: skip
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, EXPRESSIONS
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT
+from gcnet_base.protocol import CLASSES, EXPRESSIONS
 from torchcaffe.pycaffe import TEST, Net
 
 FRAMES = 5
@@ -71,7 +79,7 @@ def pair(tmp_path_factory):
     """(Evaluated of S1R1, folds 0 and 1; Evaluated of a CNN, fold 0)."""
     folder = tmp_path_factory.mktemp("figures")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "LMDBS", folder / "lmdbs")
+        patch.setattr(places, "LMDBS", folder / "lmdbs")
         patch.setenv("GCNET_FOLDS", str(folder / "lmdbs"))  # of the commands
         index = write_sequences(folder / "tiny" / "faces")
         nets = tiny.write_prototxt(folder / "prototxt", "gcnet", "cnn", batch=4)

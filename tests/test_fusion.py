@@ -304,8 +304,9 @@ def test_values_far_from_zero():
 
 
 def test_the_nets_of_the_paper_are_fused():
-    from torchcaffe.schema import read
     from conftest import REPOSITORY
+
+    from torchcaffe.schema import read
 
     parameter = read.net(REPOSITORY / "prototxt" / "deploy_gcnet.prototxt")
     parameter.state.phase = caffe_pb2.TEST

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-from data_prep.pairs import write_pairs
+from data_prep.lmdbs.records import write_pairs
 
 FOLDER = REPOSITORY / "tests" / "in_caffe"
 

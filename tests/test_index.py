@@ -9,7 +9,7 @@ import pytest
 
 from data_prep import index
 from data_prep.__main__ import main
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 POINTS = ["30", "40", "70", "41", "50", "60", "35", "80", "66", "80"]
 HEADER = [*index.COLUMNS, *index.LANDMARK_COLUMNS]

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from gcnet.engine import ROOT
+from gcnet_base.paths import ROOT
 
 PREPARATION = ["-m", "data_prep", "align", "some index.csv"]
 PROGRAMS = [

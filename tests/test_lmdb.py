@@ -16,10 +16,10 @@ import lmdb
 import numpy as np
 import pytest
 
-from data_prep import FACE_SIZE, augment, build_lmdb, index, lmdb_folder
+from data_prep import FACE_SIZE, index
 from data_prep.__main__ import main
-from data_prep.atomic import replacing_folder
-from data_prep.pairs import (
+from data_prep.lmdbs import augment, build, contents
+from data_prep.lmdbs.records import (
     FACE_SHAPE,
     PAIR_SHAPE,
     open_pairs,
@@ -27,8 +27,9 @@ from data_prep.pairs import (
     read_records,
     write_pairs,
 )
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, EXPRESSIONS, folds
+from gcnet_base.atomic import replacing_folder
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import CLASSES, EXPRESSIONS, folds
 
 SUBJECTS = [f"S{number}" for number in range(1, 21)]
 
@@ -61,7 +62,7 @@ def index_path(tmp_path_factory):
     return faces(tmp_path_factory.mktemp("faces"), sequences())
 
 
-def build(index_path, out, *options):
+def run_lmdb(index_path, out, *options):
     """Exit status of the command for fold 3, 7 classes and one copy, or as in `options`."""
     defaults = ["--fold", "3", "--classes", "7", "--copies", "1"]
     command = ["lmdb", str(index_path), "-o", str(out), *(options or defaults)]
@@ -118,7 +119,7 @@ np.savez(sys.argv[2], pair=net.blobs["pair"].data, label=net.blobs["label"].data
 
 def test_caffes_data_layer_reads_the_same(tmp_path, index_path, bvlc):
     out = tmp_path / "lmdb"
-    assert build(index_path, out) == 0
+    assert run_lmdb(index_path, out) == 0
     net = tmp_path / "net.prototxt"
     net.write_text(
         'layer { name: "data" type: "Data" top: "pair" top: "label" '
@@ -138,7 +139,7 @@ def test_caffes_data_layer_reads_the_same(tmp_path, index_path, bvlc):
 
 def test_fold_of_the_paper(tmp_path, index_path, capsys):
     out = tmp_path / "lmdb"
-    assert build(index_path, out) == 0
+    assert run_lmdb(index_path, out) == 0
     description = json.loads((out / "fold.json").read_text())
     test_subjects = folds(SUBJECTS)[3]
     assert test_subjects == ["S4", "S14"]
@@ -147,7 +148,7 @@ def test_fold_of_the_paper(tmp_path, index_path, capsys):
 
     names = CLASSES["7"]
     for part, samples in (("train", 18 * 7), ("test", 2 * 7)):
-        rows = lmdb_folder.read_table(out, part)
+        rows = contents.read_table(out, part)
         pairs, labels = read_pairs(out / part)
         copies = 2 if part == "train" else 1
         assert len(rows) == len(pairs) == samples * copies
@@ -168,9 +169,9 @@ def test_fold_of_the_paper(tmp_path, index_path, capsys):
 def test_training_pairs_are_shuffled_and_test_pairs_not(tmp_path, index_path):
     for seed in "0", "1":
         options = ["--fold", "3", "--classes", "7", "--copies", "1", "--seed", seed]
-        assert build(index_path, tmp_path / seed, *options) == 0
-    train = {seed: lmdb_folder.read_table(tmp_path / seed, "train") for seed in "01"}
-    test = lmdb_folder.read_table(tmp_path / "0", "test")
+        assert run_lmdb(index_path, tmp_path / seed, *options) == 0
+    train = {seed: contents.read_table(tmp_path / seed, "train") for seed in "01"}
+    test = contents.read_table(tmp_path / "0", "test")
 
     assert [row["image"] for row in train["0"]] != [row["image"] for row in train["1"]]
     runs = sum(a["label"] == b["label"] for a, b in zip(train["0"], train["0"][1:], strict=False))
@@ -187,11 +188,11 @@ def test_training_pairs_are_shuffled_and_test_pairs_not(tmp_path, index_path):
 @pytest.mark.parametrize(("classes", "each"), [("6", 12), ("6+neutral", 26), ("7", 14), ("8", 28)])
 def test_classes(tmp_path, index_path, classes, each):
     out = tmp_path / "lmdb"
-    assert build(index_path, out, "--fold", "0", "--classes", classes, "--copies", "0") == 0
+    assert run_lmdb(index_path, out, "--fold", "0", "--classes", classes, "--copies", "0") == 0
     _, labels = read_pairs(out / "test")
     assert len(labels) == each
     assert set(labels) == set(range(len(CLASSES[classes])))
-    rows = lmdb_folder.read_table(out, "test")
+    rows = contents.read_table(out, "test")
     assert {row["label"]: int(row["class_id"]) for row in rows} == {
         name: number for number, name in enumerate(CLASSES[classes])
     }
@@ -203,30 +204,30 @@ def test_same_inputs_are_not_built_again(tmp_path, capsys):
     rows = sequences()
     path = faces(tmp_path / "faces", rows)
     out = tmp_path / "lmdb"
-    assert build(path, out) == 0
+    assert run_lmdb(path, out) == 0
     stamp = (out / "train/data.mdb").stat().st_mtime_ns
     before = content(out)
-    assert build(path, out) == 0
+    assert run_lmdb(path, out) == 0
     assert "already built from the same inputs" in capsys.readouterr().out
     assert (out / "train/data.mdb").stat().st_mtime_ns == stamp
 
     # Another seed, a changed face, or a damaged LMDB.
     options = ["--fold", "3", "--classes", "7", "--copies", "1"]
-    assert build(path, out, *options, "--seed", "5") == 0
+    assert run_lmdb(path, out, *options, "--seed", "5") == 0
     assert content(out) != before
-    assert build(path, out) == 0
+    assert run_lmdb(path, out) == 0
     assert content(out) == before
     cv2.imwrite(str(path.parent / rows[2].image), np.zeros((FACE_SIZE, FACE_SIZE), np.uint8))
-    assert build(path, out) == 0
+    assert run_lmdb(path, out) == 0
     assert content(out) != before
     before = content(out)
     os.truncate(out / "train/data.mdb", 8192)
-    assert build(path, out) == 0
+    assert run_lmdb(path, out) == 0
     assert content(out) == before
     # What a killed build with other options left, which nobody repeats.
     (tmp_path / ".lmdb.abcdefgh" / "lmdb").mkdir(parents=True)
     (tmp_path / ".lmdb.abcdefgh" / "writing.lock").touch()
-    assert build(path, out) == 0
+    assert run_lmdb(path, out) == 0
     assert sorted(os.listdir(tmp_path)) == ["faces", "lmdb"]
 
 
@@ -239,7 +240,7 @@ def test_photographs_without_reference_can_be_tested_only(tmp_path, capsys):
     ]
     path = faces(tmp_path / "faces", rows)
     out = tmp_path / "lmdb"
-    assert build(path, out, "--test-only", "--classes", "7") == 0
+    assert run_lmdb(path, out, "--test-only", "--classes", "7") == 0
     assert main(["check", str(out)]) == 0
     assert "whole (test 2 pairs)" in capsys.readouterr().out
 
@@ -248,10 +249,10 @@ def test_photographs_without_reference_can_be_tested_only(tmp_path, capsys):
     assert (pairs[:, 0] == pairs[:, 1]).all()
     assert (pairs[1, 0] == pixels(path, "2.png")).all()
     assert not (out / "train").exists()
-    records = lmdb_folder.read_table(out, "test")
+    records = contents.read_table(out, "test")
     assert [record["sequence"] for record in records] == ["0.png", "2.png"]
 
-    assert build(path, tmp_path / "fold", "--fold", "0", "--classes", "7") == 1
+    assert run_lmdb(path, tmp_path / "fold", "--fold", "0", "--classes", "7") == 1
     assert "10 folds need at least 10 subjects, here are 2" in capsys.readouterr().err
 
 
@@ -272,11 +273,11 @@ def test_class_without_training_sample(tmp_path, capsys):
     ]
     path = faces(tmp_path / "faces", rows)
     out = tmp_path / "lmdb"
-    refused(capsys, build(path, out), path, "fold 3", "contempt", "--classes")
+    refused(capsys, run_lmdb(path, out), path, "fold 3", "contempt", "--classes")
     assert os.listdir(tmp_path) == ["faces"]
-    assert build(path, out, "--fold", "2", "--classes", "7", "--copies", "0") == 0
+    assert run_lmdb(path, out, "--fold", "2", "--classes", "7", "--copies", "0") == 0
     before = content(out)
-    refused(capsys, build(path, out), "contempt")
+    refused(capsys, run_lmdb(path, out), "contempt")
     assert content(out) == before
 
 
@@ -284,11 +285,11 @@ def test_training_face_without_reference(tmp_path, capsys):
     rows = sequences()
     rows[2] = index.Row("S1_anger_2.png", "S1", "S1_anger", "2", "anger")
     path = faces(tmp_path / "faces", rows)
-    refused(capsys, build(path, tmp_path / "lmdb"), f"{path}, line 4", "S1_anger_2.png")
+    refused(capsys, run_lmdb(path, tmp_path / "lmdb"), f"{path}, line 4", "S1_anger_2.png")
     # In the fold that tests S1 it is its own reference.
     out = tmp_path / "lmdb"
-    assert build(path, out, "--fold", "0", "--classes", "7", "--copies", "0") == 0
-    assert lmdb_folder.read_table(out, "test")[0]["reference"] == ""
+    assert run_lmdb(path, out, "--fold", "0", "--classes", "7", "--copies", "0") == 0
+    assert contents.read_table(out, "test")[0]["reference"] == ""
     pairs, _ = read_pairs(out / "test")
     assert (pairs[0, 0] == pairs[0, 1]).all()
 
@@ -304,7 +305,7 @@ def test_image_that_is_no_aligned_face(tmp_path, capfd):
     ):
         spoil(path.parent / "S1_anger_1.png")
         refused(
-            capfd, build(path, tmp_path / "lmdb"), f"{path}, line 3",
+            capfd, run_lmdb(path, tmp_path / "lmdb"), f"{path}, line 3",
             "make it with python -m data_prep align (which makes a damaged one of its own again",
         )  # fmt: skip
     assert os.listdir(tmp_path) == ["faces"]
@@ -312,7 +313,7 @@ def test_image_that_is_no_aligned_face(tmp_path, capfd):
 
 def test_folder_with_something_else_in_it_is_left_alone(tmp_path, index_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
-    refused(capsys, build(index_path, tmp_path), tmp_path, "thesis.tex")
+    refused(capsys, run_lmdb(index_path, tmp_path), tmp_path, "thesis.tex")
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
@@ -322,7 +323,7 @@ def test_neighbours_of_the_output_are_left_alone(tmp_path, index_path):
         (tmp_path / name / "thesis.tex").write_text("years of work")
     options = ["--fold", "3", "--classes", "7", "--copies", "0"]
     for seed in "0", "1":
-        assert build(index_path, tmp_path / "lmdb", *options, "--seed", seed) == 0
+        assert run_lmdb(index_path, tmp_path / "lmdb", *options, "--seed", seed) == 0
     assert sorted(os.listdir(tmp_path)) == ["lmdb", "lmdb.old", "lmdb.partial"]
     for name in "lmdb.old", "lmdb.partial":
         assert (tmp_path / name / "thesis.tex").read_text() == "years of work"
@@ -345,7 +346,7 @@ def test_several_processes_build_the_same_folder_at_once(tmp_path, index_path):
 def test_another_process_may_finish_between_the_two_renames(tmp_path, index_path, monkeypatch):
     out = tmp_path / "lmdb"
     options = ["--fold", "3", "--classes", "7", "--copies", "0"]
-    assert build(index_path, out, *options) == 0
+    assert run_lmdb(index_path, out, *options) == 0
     other = shutil.copytree(out, tmp_path / "other")
     rename = os.rename
 
@@ -355,20 +356,20 @@ def test_another_process_may_finish_between_the_two_renames(tmp_path, index_path
             rename(other, out)
 
     monkeypatch.setattr(os, "rename", interrupted)
-    assert build(index_path, out, *options, "--seed", "1") == 0
+    assert run_lmdb(index_path, out, *options, "--seed", "1") == 0
     assert json.loads((out / "fold.json").read_text())["inputs"]["seed"] == 1
     assert os.listdir(tmp_path) == ["lmdb"]
 
 
 def test_current_folder_is_no_output(tmp_path, index_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refused(capsys, build(index_path, "."), "current folder", "choose another")
+    refused(capsys, run_lmdb(index_path, "."), "current folder", "choose another")
     assert os.listdir(tmp_path) == []
 
 
 def test_index_without_labels(tmp_path, capsys):
     path = faces(tmp_path / "faces", [index.Row("a.png", "Ann"), index.Row("b.png", "Bob")])
-    status = build(path, tmp_path / "lmdb", "--test-only", "--classes", "7")
+    status = run_lmdb(path, tmp_path / "lmdb", "--test-only", "--classes", "7")
     refused(capsys, status, path, "no image has a label", "column label")
     assert os.listdir(tmp_path) == ["faces"]
 
@@ -377,16 +378,16 @@ def test_index_without_labels(tmp_path, capsys):
 def test_wrong_number_is_told_with_what_to_give(tmp_path, index_path, capsys, value):
     options = ["--fold", "3", "--classes", "7", "--copies", value]
     with pytest.raises(SystemExit):
-        build(index_path, tmp_path / "lmdb", *options)
+        run_lmdb(index_path, tmp_path / "lmdb", *options)
     assert "--copies: give a whole number, 0 or more\n" in capsys.readouterr().err
 
 
 def test_same_bytes_whatever_the_workers(tmp_path, index_path, monkeypatch):
-    monkeypatch.setattr(build_lmdb, "WORTH_WORKERS", 0)
-    monkeypatch.setattr(build_lmdb, "RECORDS_PER_TASK", 20)
+    monkeypatch.setattr(build, "WORTH_WORKERS", 0)
+    monkeypatch.setattr(build, "RECORDS_PER_TASK", 20)
     options = ["--fold", "3", "--classes", "7", "--copies", "4", "--workers"]
     for workers in "1", "2", "3":
-        assert build(index_path, tmp_path / workers, *options, workers) == 0
+        assert run_lmdb(index_path, tmp_path / workers, *options, workers) == 0
     assert content(tmp_path / "1") == content(tmp_path / "2") == content(tmp_path / "3")
     assert main(["check", str(tmp_path / "3"), "--workers", "2"]) == 0
 
@@ -397,7 +398,7 @@ import os
 import signal
 import sys
 
-from data_prep import build_lmdb, pairs
+from data_prep.lmdbs import build, records
 from data_prep.__main__ import main
 
 if __name__ == "__main__":
@@ -410,7 +411,7 @@ if __name__ == "__main__":
         commit(database, batch)
 
     pairs._commit = commit_or_die
-    build_lmdb.WORTH_WORKERS, build_lmdb.RECORDS_PER_TASK, pairs.RECORDS_PER_COMMIT = 0, 50, 50
+    build.WORTH_WORKERS, build.RECORDS_PER_TASK, records.RECORDS_PER_COMMIT = 0, 50, 50
     sys.exit(main(sys.argv[2:]))
 """
 
@@ -441,7 +442,7 @@ def test_killed_build_leaves_nothing_to_the_next(tmp_path, index_path):
     assert os.listdir(out.parent) == ["lmdb"]
     undisturbed = tmp_path / "undisturbed" / "lmdb"
     assert run(undisturbed, -1).returncode == 0
-    assert len(lmdb_folder.read_table(out, "train")) == 18 * 7 * 16
+    assert len(contents.read_table(out, "train")) == 18 * 7 * 16
     assert content(out) == content(undisturbed)
 
 
@@ -451,7 +452,7 @@ def test_what_another_process_builds_is_not_removed(tmp_path, index_path):
     (tmp_path / ".lmdb.abcdefgh" / "thesis.tex").write_text("years of work")
     with replacing_folder(out) as other:
         (other / "fold.json").write_text("of the other process")
-        assert build(index_path, out) == 0
+        assert run_lmdb(index_path, out) == 0
         assert main(["check", str(out)]) == 0
         assert (other / "fold.json").exists()
     assert (out / "fold.json").read_text() == "of the other process"
@@ -487,7 +488,7 @@ def test_identities(tmp_path, capsys):
     images = []
     for part, samples in ("train", [1, 2, 3]), ("test", [1, 1, 1]):
         found, labels = read_pairs(out / part, FACE_SHAPE)
-        rows = lmdb_folder.read_table(out, part)
+        rows = contents.read_table(out, part)
         assert np.bincount(labels).tolist() == samples
         assert [row["subject"] for row in rows] == [["P1", "P2", "P10"][n] for n in labels]
         assert [row["class_id"] for row in rows] == list(map(str, labels))
@@ -514,11 +515,11 @@ def test_identities_with_options(tmp_path):
         assert identities(path, out, *options, seed) == 0
         assert np.bincount(read_pairs(out / "train", FACE_SHAPE)[1]).tolist() == [3, 6]
         assert np.bincount(read_pairs(out / "test", FACE_SHAPE)[1]).tolist() == [2, 2]
-        held_out.add(frozenset(row["image"] for row in lmdb_folder.read_table(out, "test")))
+        held_out.add(frozenset(row["image"] for row in contents.read_table(out, "test")))
         assert main(["check", str(out)]) == 0
     assert len(held_out) > 5
     found, _ = read_pairs(out / "train", FACE_SHAPE)
-    for row, face in zip(lmdb_folder.read_table(out, "train"), found, strict=True):
+    for row, face in zip(contents.read_table(out, "train"), found, strict=True):
         expected = pixels(path, row["image"])[None]
         if row["copy"] != "0":
             expected = augment.apply(augment.draw(9, f"{row['image']}\n{row['copy']}"), expected)
@@ -546,7 +547,7 @@ def test_identities_that_cannot_be(tmp_path, capsys):
     # A folder of identities is not replaced by a fold.
     assert identities(path, out) == 0
     before = content(out)
-    refused(capsys, build(path, out, "--test-only", "--classes", "7"), out, "identities.json")
+    refused(capsys, run_lmdb(path, out, "--test-only", "--classes", "7"), out, "identities.json")
     assert content(out) == before
 
 
@@ -563,7 +564,7 @@ def test_identities_that_cannot_be(tmp_path, capsys):
 )
 def test_options_that_exclude_each_other(tmp_path, index_path, capsys, options, expected):
     with pytest.raises(SystemExit) as error:
-        build(index_path, tmp_path / "lmdb", *options)
+        run_lmdb(index_path, tmp_path / "lmdb", *options)
     assert error.value.code == 2
     assert expected in capsys.readouterr().err.splitlines()[-1]
     assert os.listdir(tmp_path) == []
@@ -573,7 +574,7 @@ def test_records_are_read_in_stretches(tmp_path, monkeypatch):
     pairs = np.arange(12, dtype=np.uint8)[:, None, None, None] + np.zeros(PAIR_SHAPE, np.uint8)
     write_pairs(tmp_path / "pairs", zip(pairs, range(12), strict=True))
     for stretch in 1, 4, 5, 12, 13:
-        monkeypatch.setattr("data_prep.pairs.RECORDS_PER_OPENING", stretch)
+        monkeypatch.setattr("data_prep.lmdbs.records.RECORDS_PER_OPENING", stretch)
         found = list(read_records(tmp_path / "pairs"))
         assert [(key, pair[0, 0, 0], label) for key, pair, label in found] == [
             (b"%08d" % n, n, n) for n in range(12)
@@ -583,7 +584,7 @@ def test_records_are_read_in_stretches(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def whole_fold(tmp_path_factory, index_path):
     out = tmp_path_factory.mktemp("whole") / "lmdb"
-    assert build(index_path, out) == 0
+    assert run_lmdb(index_path, out) == 0
     return out
 
 
@@ -609,7 +610,7 @@ def rewrite(fold, part, change):
 
 def first(fold, part, **values):
     """Number of the first record whose row in the table has these values."""
-    rows = lmdb_folder.read_table(fold, part)
+    rows = contents.read_table(fold, part)
     return next(n for n, row in enumerate(rows) if values.items() <= row.items())
 
 
@@ -624,7 +625,7 @@ def test_check_compares_every_pixel(fold, capsys, copy, channel):
     rewrite(fold, "train", change)
     refused(capsys, main(["check", str(fold)]), "lmdb/train: record", f"{number:08d}", "build it")
     # The quick check before each training has no faces to compare with.
-    lmdb_folder.check(fold)
+    contents.check(fold)
 
 
 def test_check_finds_the_reference_of_another_subject(fold, capsys):
@@ -646,7 +647,7 @@ def test_check_finds_a_table_of_another_sequence(fold, capsys):
 def test_check_says_what_cannot_be_compared(tmp_path, capsys):
     path = faces(tmp_path / "faces", sequences())
     out = tmp_path / "lmdb"
-    assert build(path, out) == 0
+    assert run_lmdb(path, out) == 0
     capsys.readouterr()
 
     def checked():
@@ -775,5 +776,5 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path, index_path, size, fi
 def test_records_table_lists_every_key_once(fold):
     with open(fold / "train.csv", newline="") as file:
         rows = list(csv.reader(file))
-    assert tuple(rows[0]) == lmdb_folder.RECORD_COLUMNS
+    assert tuple(rows[0]) == contents.RECORD_COLUMNS
     assert [row[0] for row in rows[1:]] == [f"{number:08d}" for number in range(252)]

@@ -5,8 +5,9 @@ import shutil
 import pytest
 import tiny
 
-from data_prep import build_lmdb, index
+from data_prep import index
 from data_prep.__main__ import main
+from data_prep.lmdbs import build
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def test_people_of_two_databases_stay_apart_and_train_together(databases, tmp_pa
     subjects = {row.subject for row in table.rows}
     assert subjects == {f"{name}/S{n:02d}" for name in ("mmi", "ckplus") for n in range(11)}
     assert {row.sequence.split("/")[0] for row in table.rows} == {"mmi", "ckplus"}
-    description, _ = build_lmdb.build(out / "index.csv", tmp_path / "lmdb", 0, "7", copies=0)
+    description, _ = build.build(out / "index.csv", tmp_path / "lmdb", 0, "7", copies=0)
     trained, tested = (description[part]["subjects"] for part in ("train", "test"))
     assert len(trained) + len(tested) == 22 and len(tested) == 3
 

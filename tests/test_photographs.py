@@ -15,7 +15,7 @@ import pytest
 from data_prep.databases import photographs
 from data_prep.synthetic import photographs as synthetic
 from data_prep.synthetic.writing import Camera
-from gcnet.protocol import LABELS
+from gcnet_base.protocol import LABELS
 
 SMALL = Camera(size=(48, 48), colour=True, people=2)
 PICTURE = cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes()

@@ -15,8 +15,9 @@ import pytest
 import skimage.data
 import tiny
 
-from data_prep import align
 from data_prep.__main__ import main as data_prep
+from data_prep.faces import detect
+from data_prep.lmdbs import places
 from gcnet import evaluation, prediction, runs
 
 SIDE = 360  # pixels of a face in a drawing, whose left upper corner is at (30, 60)
@@ -25,7 +26,7 @@ SIDE = 360  # pixels of a face in a drawing, whose left upper corner is at (30, 
 @pytest.fixture(scope="module", autouse=True)
 def lmdbs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "LMDBS", tmp_path_factory.mktemp("lmdbs"))
+        patch.setattr(places, "LMDBS", tmp_path_factory.mktemp("lmdbs"))
         yield
 
 
@@ -200,7 +201,7 @@ def test_drawings_show_the_face_that_was_taken(run, astronaut, command, tmp_path
     told = [line for line in printed.splitlines() if "faces; taken: the largest or most" in line]
     assert len(told) == 1 and told[0].startswith(f"{files[0]}: 2 faces")
     for row in rows:
-        pixels = align.read_face(row["image"]).pixels[1:-1, 1:-1]
+        pixels = detect.read_face(row["image"]).pixels[1:-1, 1:-1]
         drawing = cv2.imread(str(out / row["drawing"]))
         expected = cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
         assert np.corrcoef(shown(drawing, 0).ravel(), expected.ravel())[0, 1] > 0.99

@@ -10,16 +10,18 @@ import time
 import pytest
 
 from data_prep.__main__ import main
+from data_prep.lmdbs import places
 from data_prep.synthetic import casia_webface, ckplus, sfew
 from data_prep.synthetic.writing import Camera
-from gcnet import engine, runs
+from gcnet import runs
+from gcnet_base.paths import ROOT, sha256
 
 SMALL = Camera(size=(160, 120), people=4)
 
 
 @pytest.fixture(autouse=True)
 def lmdbs(tmp_path, monkeypatch):
-    monkeypatch.setattr(runs, "LMDBS", tmp_path / "folds")
+    monkeypatch.setattr(places, "LMDBS", tmp_path / "folds")
 
 
 def test_ten_folds_where_training_looks_for_them(tmp_path, capsys):
@@ -44,7 +46,7 @@ def test_a_database_that_is_only_tested_on(tmp_path, capsys):
     root = tmp_path / "SFEW"
     sfew.write(root, Camera(size=(160, 120), colour=True, people=4), workers=1)
     assert main(["prepare", "sfew", str(root), "-o", str(tmp_path / "sfew")]) == 0
-    folder = runs.test_lmdbs(tmp_path / "sfew" / "faces" / "index.csv", "6+neutral")
+    folder = places.of_test(tmp_path / "sfew" / "faces" / "index.csv", "6+neutral")
     assert (folder / "test" / "data.mdb").is_file() and not (folder / "train").exists()
     assert "eval_folds.py RUN --index" in capsys.readouterr().out
 
@@ -56,7 +58,7 @@ def test_identities_where_pre_training_looks_for_them(tmp_path, capsys):
     command = ["prepare", "casia_webface", str(root), "-o", str(out)]
     assert main(command) == 0
     index = out / "faces" / "index.csv"
-    folder = runs.identity_lmdbs(index, runs.sha256(index), copies=0, seed=1)
+    folder = places.of_identities(index, sha256(index), copies=0, seed=1)
     assert (folder / "train" / "data.mdb").is_file() and (folder / "test" / "data.mdb").is_file()
     assert f"pretrain.py autoencoder --index {index}" in capsys.readouterr().out
     assert main(command) == 0 and "already built" in capsys.readouterr().out
@@ -73,7 +75,7 @@ def digest(folder):
 
 def start(root, out, lmdbs):
     command = ["prepare", "casia_webface", str(root), "-o", str(out), "--workers", "2"]
-    paths = os.pathsep.join(map(str, (engine.ROOT / "python", engine.ROOT)))
+    paths = os.pathsep.join(map(str, (ROOT / "python", ROOT)))
     environment = dict(os.environ, PYTHONPATH=paths, GCNET_FOLDS=str(lmdbs))
     return subprocess.Popen(
         [sys.executable, "-m", "data_prep", *command], env=environment,
@@ -136,6 +138,6 @@ def test_check_takes_several_folders(tmp_path, capsys):
                         images=12, workers=1)  # fmt: skip
     assert main(["prepare", "casia_webface", str(root), "-o", str(tmp_path / "out")]) == 0
     capsys.readouterr()
-    folder = str(identities(runs.LMDBS))
+    folder = str(identities(places.LMDBS))
     assert main(["check", folder, folder]) == 0
     assert capsys.readouterr().out.count("equal to the faces") == 2

@@ -8,8 +8,10 @@ import time
 import pytest
 import tiny
 
-from gcnet import engine, pretraining, runs
-from gcnet.errors import InputError
+from data_prep.lmdbs import places
+from gcnet import pretraining, runs
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, sha256
 from torchcaffe.schema.caffe_pb2 import NetParameter
 
 BLOBS = 18  # of an encoder: 3 times a convolution's weights, 3 of BatchNorm, 2 of Scale
@@ -32,7 +34,7 @@ def nets(tmp_path_factory):
 def surroundings(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("surroundings")
-        patch.setattr(runs, "LMDBS", folder / "lmdbs")
+        patch.setattr(places, "LMDBS", folder / "lmdbs")
         patch.setenv("GCNET_FOLDS", str(folder / "lmdbs"))  # of the command
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
@@ -66,14 +68,14 @@ def test_weights_are_the_encoder_of_the_trained_net_and_say_where_they_come_from
     ):  # fmt: skip
         assert path.name == f"{encoder}.caffemodel"
         description = json.loads(path.with_suffix(".json").read_text())
-        assert description["sha256"] == runs.sha256(path)
+        assert description["sha256"] == sha256(path)
         assert description["data"] == {
             "train": 77, "test": 11, "identities": 11, "left_out": 0
         }  # fmt: skip
         assert description["command"] == "typed" and description["settings"]["seed"] == 1
         assert description["settings"]["part"] == part
         assert description["result"]["train"][loss] > 0 and description["result"]["test"][loss] > 0
-        trained = runs.TrainedFolder(engine.ROOT / description["run"], 3).final_caffemodel
+        trained = runs.TrainedFolder(ROOT / description["run"], 3).final_caffemodel
         kept, whole = blobs(path), blobs(trained)
         own = {name for name in whole if name.startswith(f"{encoder}/") and whole[name]}
         assert set(kept) == own
@@ -114,7 +116,7 @@ def test_weights_that_are_not_those_of_the_description_are_told(weights, index, 
 
 def test_a_stopped_pre_training_goes_on_and_keeps_its_first_command(index, nets, tmp_path):
     command = [
-        sys.executable, engine.ROOT / "python" / "pretrain.py", "identity", "--index", index,
+        sys.executable, ROOT / "python" / "pretrain.py", "identity", "--index", index,
         "-o", tmp_path / "weights", "--runs", tmp_path / "runs", "--prototxt", nets,
         "--max-iter", "40",
     ]  # fmt: skip
@@ -135,7 +137,7 @@ def test_a_truncated_training_and_weights_of_unknown_origin_are_told(
     weights, index, nets, tmp_path
 ):
     description = json.loads(weights[1].with_suffix(".json").read_text())
-    model = runs.TrainedFolder(engine.ROOT / description["run"], 3).final_caffemodel
+    model = runs.TrainedFolder(ROOT / description["run"], 3).final_caffemodel
     content = model.read_bytes()
     model.write_bytes(content[:-9])
     try:

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, EXPRESSIONS, ascending, folds
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import CLASSES, EXPRESSIONS, ascending, folds
 
 # As many as CK+ has labelled, with gaps in the numbers as CK+ has them.
 SUBJECTS = [f"S{number:03d}" for number in [*range(5, 100), *range(100, 139), *range(501, 507)]]

@@ -13,7 +13,7 @@ import pytest
 from data_prep.databases import raf_db
 from data_prep.synthetic import raf_db as synthetic
 from data_prep.synthetic.writing import Camera
-from gcnet.protocol import CLASSES
+from gcnet_base.protocol import CLASSES
 
 SMALL = Camera(size=(48, 48), colour=True, people=2)
 

@@ -12,9 +12,11 @@ import pytest
 import tiny
 from browser import Browser
 
+from data_prep.lmdbs import places
 from gcnet import evaluation, figures, report, runs
-from gcnet.errors import InputError
 from gcnet.evaluated import Evaluated, Predictions
+from gcnet_base.errors import InputError
+from gcnet_base.paths import portable, sha256
 
 NAMES = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
 HARMFUL = """</script><script>window.harmed = 1</script><b>&"' S9"""
@@ -244,11 +246,11 @@ def test_runs_on_different_images_are_not_put_together(tmp_path):
 
 
 def test_the_training_pairs_are_those_of_the_lmdb(tmp_path, monkeypatch, plain_curves):
-    monkeypatch.setattr(runs, "LMDBS", tmp_path / "lmdbs")
+    monkeypatch.setattr(places, "LMDBS", tmp_path / "lmdbs")
     index = tiny.write_database(tmp_path / "tiny" / "faces")
     evaluated = an_evaluated(tmp_path / "run")
     settings = replace(
-        evaluated.run.settings, index=runs.portable(index), index_sha256=runs.sha256(index)
+        evaluated.run.settings, index=portable(index), index_sha256=sha256(index)
     )
     evaluated = replace(evaluated, run=replace(evaluated.run, settings=settings))
     report.write(tmp_path / "r.html", "", [evaluated], [])

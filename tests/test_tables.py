@@ -9,6 +9,7 @@ import pytest
 
 from gcnet import evaluation, paper, runs, tables
 from gcnet.evaluated import Evaluated, Predictions
+from gcnet_base.paths import database_name
 
 CKPLUS = "data/ckplus/faces/index.csv"
 NAMES = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -49,7 +50,7 @@ def an_evaluated(folder, net="s1r1", wrong=(0,), folds=range(10), index=None, **
         **json.loads(json.dumps(evaluation.scores(predictions))),
         "generation": {"generated": 33.04, "unchanged": 18.96} if net == "s1r1" else None,
     }
-    place = run.folder / f"on-{runs.database_name(index)}" if index else run.folder
+    place = run.folder / f"on-{database_name(index)}" if index else run.folder
     return Evaluated(run, place, results, predictions, None, None, None)
 
 

@@ -15,9 +15,11 @@ from types import SimpleNamespace
 import pytest
 import tiny
 
+from data_prep.lmdbs import places
 from gcnet import caffe_train, engine, evaluation, prototxt, runs, training
 from gcnet.caffe_log import CaffeLog
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT
 
 pytestmark = pytest.mark.usefixtures("bvlc")
 
@@ -53,7 +55,7 @@ def index(tmp_path_factory):
 def surroundings(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folds = tmp_path_factory.mktemp("lmdbs")
-        patch.setattr(runs, "LMDBS", folds)
+        patch.setattr(places, "LMDBS", folds)
         patch.setenv("GCNET_FOLDS", str(folds))  # of the commands
         patch.setenv("OPENBLAS_NUM_THREADS", "1")  # more only wait for each other on tiny nets
         yield
@@ -88,7 +90,7 @@ def stopped_once(unbroken, tmp_path_factory):
     with open(fold / "caffe.log", "w") as log:
         subprocess.run(
             [*caffe.caffe, "train", "-solver", fold / "half.prototxt"],
-            env=caffe.environment(), cwd=engine.ROOT, stderr=log, check=True,
+            env=caffe.environment(), cwd=ROOT, stderr=log, check=True,
         )  # fmt: skip
     assert list(run.snapshots(0)) == [3, 2, 1]
     return run
@@ -233,7 +235,7 @@ def test_the_command_tells_wrong_weights_in_one_line(
     content = unbroken.final_caffemodel(0).read_bytes()
     model.write_bytes(content[: int(part * len(content))])
     done = subprocess.run(
-        [sys.executable, engine.ROOT / "python" / "train_folds.py", "--index", index, "--net", "cnn",
+        [sys.executable, ROOT / "python" / "train_folds.py", "--index", index, "--net", "cnn",
          "--folds", "0", "--classes", classes, "--copies", "0", "--max-iter", "1",
          "--prototxt", nets, "--weights", model, "--run", tmp_path / "run"],
         capture_output=True, text=True,

@@ -7,7 +7,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.tree import Tree
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tiny
 
+from data_prep.lmdbs import places
 from gcnet import evaluation, prototxt, runs
 from gcnet.caffe_log import CaffeLog
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("bvlc")
 
@@ -36,7 +37,7 @@ def trained(tmp_path_factory):
     """{engine: its Run of fold 0}, both from one caffemodel, and what `tiny.train` needs."""
     folder = tmp_path_factory.mktemp("two_engines")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "LMDBS", folder / "lmdbs")
+        patch.setattr(places, "LMDBS", folder / "lmdbs")
         patch.setenv("OPENBLAS_NUM_THREADS", "1")
         patch.setenv("OMP_NUM_THREADS", "1")
         index = tiny.write_database(folder / "tiny")

@@ -8,7 +8,7 @@ import numpy as np
 
 from data_prep.index import COLUMNS
 from gcnet import prototxt, runs, training
-from gcnet.protocol import EXPRESSIONS
+from gcnet_base.protocol import EXPRESSIONS
 
 SUBJECTS = 11
 """Fold 0 then tests 2 subjects (S00, S10) with 14 images and trains on 9 with 63."""

@@ -28,7 +28,7 @@ from data_prep.databases import IDENTITIES
 from data_prep.index import Row
 from data_prep.summary import Counts
 from data_prep.tree import IMAGE
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 SPLIT, CLASSES = IDENTITIES, None
 
@@ -42,11 +42,11 @@ def add_arguments(parser):
     )  # fmt: skip
 
 
-def counts(arguments):
+def counts(**_):
     return Counts("images", total=ALL_IMAGES, subjects=ALL_IDENTITIES, source="authors")
 
 
-def rows(tree, arguments):
+def rows(tree, images_folder, least):
     """Rows of all images, without label and reference. Skipped is a file that links elsewhere."""
     table, identities, images, rare = [], 0, 0, 0
     for identity in tree.folders(tree.root):
@@ -55,7 +55,7 @@ def rows(tree, arguments):
             continue
         identities += 1
         images += len(files)
-        if len(files) < arguments.least:
+        if len(files) < least:
             rare += 1
         else:
             table += [Row(image=str(file), subject=identity.name) for file, _ in files]
@@ -67,5 +67,5 @@ def rows(tree, arguments):
     tree.expect(tree.root.name, identities, ALL_IDENTITIES, "identities")
     tree.expect(tree.root.name, images, ALL_IMAGES, "images")
     if rare:
-        tree.lacking.append(f"{rare} identities have fewer than {arguments.least} images; left out")
+        tree.lacking.append(f"{rare} identities have fewer than {least} images; left out")
     return table

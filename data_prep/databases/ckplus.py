@@ -34,8 +34,8 @@ import numpy as np
 from data_prep import apex
 from data_prep.databases import FOLDS
 from data_prep.summary import Counts
-from gcnet.errors import InputError
-from gcnet.protocol import EXPRESSIONS, NEUTRAL
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import EXPRESSIONS, NEUTRAL
 
 SPLIT, CLASSES = FOLDS, "7"
 
@@ -67,14 +67,14 @@ def add_arguments(parser):
     apex.add_argument(parser)
 
 
-def counts(arguments):
+def counts(**_):
     return Counts("sequences", SEQUENCES, subjects=LABELLED_SUBJECTS)
 
 
-def rows(tree, arguments):
+def rows(tree, images_folder, apex_frames):
     """Rows of all frames of the labelled sequences.
 
-    A sequence of fewer frames than `arguments.apex` keeps its first frame neutral. Frames after
+    A sequence of fewer frames than `apex_frames` keeps its first frame neutral. Frames after
     the one that the label file is named for are left out. A frame without landmark file has no
     landmarks. Skipped are sequences whose label or apex is missing or wrong, and
     landmark files that do not hold 68 points (their frames stay, without landmarks).
@@ -99,7 +99,7 @@ def rows(tree, arguments):
                     with_landmarks += len(files)
                     points = {number: _five_points(tree, files[number]) for number in files}
                     name = match["sequence"].upper()
-                    those = apex.last(frames, arguments.apex)
+                    those = apex.last(frames, apex_frames)
                     subject_name = name.split("_")[0]
                     table += apex.rows(frames, those, label, subject_name, name, points)
     if not labelled:

@@ -54,12 +54,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.atomic import replacing
 from data_prep.databases import TEST_ONLY
 from data_prep.index import Row
 from data_prep.summary import Counts
 from data_prep.tree import IMAGE
-from gcnet.errors import InputError
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
 
 SPLIT, CLASSES = TEST_ONLY, "6+neutral"
 
@@ -93,39 +93,39 @@ def add_arguments(parser):
     )  # fmt: skip
 
 
-def counts(arguments):
+def counts(split):
     labels = Counter()
-    for usage in USAGES[arguments.split]:
+    for usage in USAGES[split]:
         labels.update(COUNTS[usage])
     return Counts("images", labels, source="FER2013")
 
 
-def rows(tree, arguments):
-    """Rows of the images of `arguments.split`, in the order of the CSV or of the folders.
+def rows(tree, images_folder, split):
+    """Rows of the images of `split`, in the order of the CSV or of the folders.
 
-    The images of a CSV are written into `arguments.output / "images"` one by one; what is there
+    The images of a CSV are written into `images_folder` one by one; what is there
     already is left as it is, so that a stopped run goes on where it was. Skipped are lines that
     are cut off or hold a wrong code, usage or pixel, and folders that are no class.
     """
     for name in CSV_FILES:
         file = tree.find(tree.root, name)
         if file is not None and file.is_file():
-            return _rows_of_csv(tree, file, arguments)
-    part = "train" if arguments.split == "train" else "test"
+            return _rows_of_csv(tree, file, images_folder, split)
+    part = "train" if split == "train" else "test"
     folder = tree.find(tree.root, part)
     if folder is None or not folder.is_dir():
         raise InputError(
             f"{tree.root}: neither {' nor '.join(CSV_FILES)} nor a folder {part}; give the folder "
             "that holds FER2013, unpacked"
         )
-    return _rows_of_folders(tree, folder, arguments.split)
+    return _rows_of_folders(tree, folder, split)
 
 
-def _rows_of_csv(tree, file, arguments):
-    images = arguments.output.resolve() / "images"
+def _rows_of_csv(tree, file, images_folder, split):
+    images = images_folder.resolve()
     for unfinished in images.glob(".*.partial"):
         unfinished.unlink()
-    usages = USAGES[arguments.split]
+    usages = USAGES[split]
     table, found = [], dict.fromkeys(COUNTS, 0)
     with (
         open(file, "rb") as lines,

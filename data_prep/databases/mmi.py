@@ -54,11 +54,11 @@ from tqdm import tqdm
 
 from data_prep import apex, peaks
 from data_prep.arguments import at_least
-from data_prep.atomic import replacing
 from data_prep.databases import FOLDS
-from data_prep.decode import quiet
+from data_prep.faces.decode import quiet
 from data_prep.summary import Counts
-from gcnet.errors import InputError
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
 
 SPLIT, CLASSES = FOLDS, "6"
 
@@ -93,7 +93,7 @@ class _Sequence:
 def add_arguments(parser):
     apex.add_argument(parser, "frames around the peak")
     parser.add_argument(
-        "--peaks", type=Path, metavar="CSV",
+        "--peaks", dest="peaks_file", type=Path, metavar="CSV",
         help="columns sequence,frame: the peaks of these sequences, instead of their middles",
     )  # fmt: skip
     parser.add_argument(
@@ -105,29 +105,42 @@ def add_arguments(parser):
     )
 
 
-def counts(arguments):
+def counts(**_):
     return Counts("sequences", total=FRONTAL_SEQUENCES, subjects=SUBJECTS)
 
 
-def rows(tree, arguments):
-    """Rows of the frames that are written into `arguments.output / "images"`.
+def rows(tree, images_folder, apex_frames, peaks_file, every, dual):
+    """Rows of the frames that are written into `images_folder`.
 
     Skipped are sessions whose XML files or videos are missing, damaged or say something that the
     docstring above does not know, and videos that break off. Frames of videos before an unusable
     one stay in the output folder, for the next run. Raises InputError for a `--peaks` file that is
     wrong or names a frame that its video does not have.
     """
-    chosen = peaks.read(arguments.peaks) if arguments.peaks else {}
-    sequences = _sequences(tree, arguments.dual)
-    if arguments.peaks:
-        _compare(tree, arguments.peaks, chosen, sequences)
-    images = arguments.output / "images"
-    for unfinished in images.glob("*/.*.partial"):
+    chosen = peaks.read(peaks_file) if peaks_file else {}
+    sequences = _sequences(tree, dual)
+    if peaks_file:
+        _compare(tree, peaks_file, chosen, sequences)
+    for unfinished in images_folder.glob("*/.*.partial"):
         unfinished.unlink()
     table = []
     with tqdm(sequences, desc="mmi", unit="video", leave=False, disable=None) as progress:
         for sequence in progress:
-            table += _rows(tree, sequence, chosen, images / sequence.name, arguments)
+            folder = images_folder / sequence.name
+            last = _count(tree, sequence, folder)
+            if last is None:
+                continue
+            peak = _peak(sequence, chosen, peaks_file, last)
+            emotional = _window(peak, apex_frames, last)
+            between = range(1, last + 1, every) if every else ()
+            wanted = {
+                number: (folder / f"{sequence.name}_{number:05d}.png").absolute()
+                for number in sorted({1, *emotional, *between})
+            }
+            _write_frames(sequence, wanted)
+            table += apex.rows(
+                wanted, emotional, sequence.label, sequence.subject, sequence.name
+            )
     return table
 
 
@@ -247,24 +260,15 @@ def _compare(tree, path, chosen, sequences):
         )
 
 
-def _rows(tree, sequence, chosen, folder, arguments):
-    last = _count(tree, sequence, folder)
-    if last is None:
-        return
+def _peak(sequence, chosen, peaks_file, last):
+    """The frame of a sequence's peak: the one of `chosen`, else the middle of its `last` frames."""
     peak = chosen.get(sequence.name)
     if peak and not 2 <= peak <= last:
         raise InputError(
-            f"{arguments.peaks}: frame {peak} of {sequence.name}; its video has the frames 2 to "
+            f"{peaks_file}: frame {peak} of {sequence.name}; its video has the frames 2 to "
             f"{last} after the neutral one, correct the row"
         )
-    emotional = _window(peak or (1 + last) // 2, arguments.apex, last)
-    between = range(1, last + 1, arguments.every) if arguments.every else ()
-    wanted = {
-        number: (folder / f"{sequence.name}_{number:05d}.png").absolute()
-        for number in sorted({1, *emotional, *between})
-    }
-    _write_frames(sequence, wanted)
-    yield from apex.rows(wanted, emotional, sequence.label, sequence.subject, sequence.name)
+    return peak or (1 + last) // 2
 
 
 def _window(peak, size, last):

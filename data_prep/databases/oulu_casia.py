@@ -42,7 +42,7 @@ from data_prep import apex
 from data_prep.databases import FOLDS
 from data_prep.summary import Counts
 from data_prep.tree import IMAGE
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 SPLIT, CLASSES = FOLDS, "6"
 
@@ -66,12 +66,12 @@ def add_arguments(parser):
     apex.add_argument(parser)
 
 
-def counts(arguments):
+def counts(**_):
     return Counts("sequences", dict.fromkeys(_LABELS.values(), SUBJECTS), subjects=SUBJECTS)
 
 
-def rows(tree, arguments):
-    """Rows of all frames. A sequence of fewer frames than `arguments.apex` starts neutral still.
+def rows(tree, images_folder, apex_frames):
+    """Rows of all frames. A sequence of fewer frames than `apex_frames` starts neutral still.
 
     Skipped are folders that are no subject or no expression, and sequences of fewer than two
     images or with a number twice. Sequences that start later than others, or with gaps in their
@@ -96,7 +96,7 @@ def rows(tree, arguments):
             if frames:
                 numbers[f"{subject.name}/{folder.name}"] = list(frames)
                 name = subject.name.upper()
-                those = apex.last(frames, arguments.apex)
+                those = apex.last(frames, apex_frames)
                 table += apex.rows(frames, those, label, name, f"{name}_{label}")
         sequences += found
         tree.expect(subject.name, found, len(EXPRESSION_FOLDERS), "expressions")

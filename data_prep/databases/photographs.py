@@ -37,8 +37,8 @@ from data_prep.databases import TEST_ONLY
 from data_prep.index import Row
 from data_prep.summary import Counts
 from data_prep.tree import IMAGE
-from gcnet.errors import InputError
-from gcnet.protocol import EXPRESSIONS, NEUTRAL
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import EXPRESSIONS, NEUTRAL
 
 SPLIT, CLASSES = TEST_ONLY, "8"
 
@@ -62,11 +62,11 @@ def add_arguments(parser):
     pass
 
 
-def counts(arguments):
+def counts():
     return Counts("images")
 
 
-def rows(tree, arguments):
+def rows(tree, images_folder):
     """Rows of all pictures, those of the folder itself first, then those of the class folders.
 
     Skipped are folders whose names are no label, pictures in other formats and names that start

@@ -53,7 +53,7 @@ import numpy as np
 from data_prep.databases import TEST_ONLY
 from data_prep.index import Row
 from data_prep.summary import Counts
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 SPLIT, CLASSES = TEST_ONLY, "6+neutral"
 
@@ -80,7 +80,7 @@ _LINE = re.compile(r"(?P<name>\S+)\.jpg\s+(?P<code>\S+)", re.IGNORECASE)
 
 def add_arguments(parser):
     parser.add_argument(
-        "--images", choices=tuple(IMAGES), default="original",
+        "--images", dest="kind", choices=tuple(IMAGES), default="original",
         help="whole photographs with landmarks, or the aligned faces (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
@@ -89,12 +89,12 @@ def add_arguments(parser):
     )  # fmt: skip
 
 
-def counts(arguments):
-    return Counts("images", COUNTS[arguments.split], source="RAF-DB")
+def counts(kind, split):
+    return Counts("images", COUNTS[split], source="RAF-DB")
 
 
-def rows(tree, arguments):
-    """Rows of the images of `arguments.split`, in the order of the label file.
+def rows(tree, images_folder, kind, split):
+    """Rows of the images of `split`, in the order of the label file.
 
     Skipped are lines of the label file that are not "name code" or name an image twice, images that
     are not there, and landmark files without five points (their images stay, without landmarks).
@@ -106,28 +106,28 @@ def rows(tree, arguments):
     labels = next((file for file in found if file is not None), None)
     if labels is None:
         raise InputError(f"{emotion}: no {LABELS.split('/')[1]}; download it again with RAF-DB")
-    place, archive = IMAGES[arguments.images], f"{IMAGES[arguments.images]}.zip"
+    place, archive = IMAGES[kind], f"{IMAGES[kind]}.zip"
     folder = tree.folder(basic + place, f"unpack {archive} of RAF-DB in basic/Image")
-    suffix = "_aligned" if arguments.images == "aligned" else ""
+    suffix = "_aligned" if kind == "aligned" else ""
     images = {
         match[1].lower(): file
-        for file, match in tree.files(folder, rf"({arguments.split}_\d+){suffix}\.jpg")
+        for file, match in tree.files(folder, rf"({split}_\d+){suffix}\.jpg")
     }
-    expected = sum(COUNTS[arguments.split].values())
+    expected = sum(COUNTS[split].values())
     if not images:
         raise InputError(
-            f"{folder}: has 0 images of the {arguments.split} part; expected {expected}: unpack "
+            f"{folder}: has 0 images of the {split} part; expected {expected}: unpack "
             f"{archive} of RAF-DB there"
         )
     landmarks = {}
-    if arguments.images == "original":
-        landmarks = _landmark_files(tree, basic, arguments.split)
-        tree.expect(MANUAL, len(landmarks), expected, f"landmark files ({arguments.split})")
-    tree.expect(place, len(images), expected, f"images ({arguments.split})")
+    if kind == "original":
+        landmarks = _landmark_files(tree, basic, split)
+        tree.expect(MANUAL, len(landmarks), expected, f"landmark files ({split})")
+    tree.expect(place, len(images), expected, f"images ({split})")
 
     where_images = folder.relative_to(tree.root)
     table, lines = [], {}
-    for number, written, label in _labelled(tree, labels, arguments.split):
+    for number, written, label in _labelled(tree, labels, split):
         name = written.lower()
         if name in lines:
             where = f"{labels}, line {number}"
@@ -139,7 +139,7 @@ def rows(tree, arguments):
             continue
         points = _five_points(tree, landmarks[name]) if name in landmarks else None
         table.append(Row(image=str(image), subject=name, label=label, landmarks=points))
-    tree.expect(LABELS, len(lines), expected, f"labels ({arguments.split})")
+    tree.expect(LABELS, len(lines), expected, f"labels ({split})")
     return table
 
 

@@ -57,7 +57,7 @@ from data_prep.databases import TEST_ONLY
 from data_prep.index import Row
 from data_prep.summary import Counts
 from data_prep.tree import IMAGE
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 SPLIT, CLASSES = TEST_ONLY, "6+neutral"
 
@@ -104,22 +104,23 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--images",
+        dest="kind",
         choices=tuple(_PLACES),
         default="original",
         help="whole frames, or the faces that the authors cut out (%(default)s)",
     )
 
 
-def counts(arguments):
-    return Counts("images", COUNTS[arguments.images, arguments.split], source="SFEW 2.0")
+def counts(kind, split):
+    return Counts("images", COUNTS[kind, split], source="SFEW 2.0")
 
 
-def rows(tree, arguments):
-    """Rows of the images of `arguments.split`, without reference.
+def rows(tree, images_folder, kind, split):
+    """Rows of the images of `split`, without reference.
 
     Skipped is a folder of images that is none of the seven classes.
     """
-    place = _class_folders(tree, arguments)
+    place = _class_folders(tree, kind, split)
     pattern = rf"(?P<stem>.+)\.{IMAGE}"
     table, found = [], dict.fromkeys(CLASS_FOLDERS.values(), 0)
     for folder in tree.folders(place):
@@ -133,21 +134,21 @@ def rows(tree, arguments):
         for file, match in files:
             name = _NAME.fullmatch(match["stem"])
             table.append(Row(str(file), name["film"] if name else UNNAMED, label=label))
-    expected = COUNTS[arguments.images, arguments.split]
+    expected = COUNTS[kind, split]
     for name, label in CLASS_FOLDERS.items():
         where = place.relative_to(tree.root) / name
         tree.expect(where, found[label], expected[label], "images")
     return table
 
 
-def _class_folders(tree, arguments):
-    split = arguments.split.capitalize()
-    for place in _PLACES[arguments.images]:
-        folder = tree.find(tree.root, place.format(split))
+def _class_folders(tree, kind, split):
+    part = split.capitalize()
+    for place in _PLACES[kind]:
+        folder = tree.find(tree.root, place.format(part))
         if folder and any(one.name.lower() in _LABELS for one in tree.folders(folder)):
             return folder
-    archive = f"{split}_Aligned_Faces" if arguments.images == "aligned" else split
-    other = "original" if arguments.images == "aligned" else "aligned"
+    archive = f"{part}_Aligned_Faces" if kind == "aligned" else part
+    other = "original" if kind == "aligned" else "aligned"
     raise InputError(
         f"{tree.root}: no folder {archive} with the classes {', '.join(CLASS_FOLDERS)} in it; "
         f"unpack the archive {archive} of SFEW 2.0 and those in it there, or try --images {other}"

@@ -13,8 +13,8 @@ from data_prep.arguments import at_least
 from data_prep.databases.casia_webface import ALL_IDENTITIES, ALL_IMAGES
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_image, new_folder, write_all
-from gcnet.errors import InputError
-from gcnet.protocol import LABELS
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import LABELS
 
 SIZE, COLOUR = (250, 250), True
 FIRST_IDENTITY = 45

@@ -26,8 +26,8 @@ from data_prep.databases.ckplus import (
 )
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_to_apex, new_folder, write_all
-from gcnet.errors import InputError
-from gcnet.protocol import EXPRESSIONS
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import EXPRESSIONS
 
 # CK+'s own are 640x490; half of that draws four times as fast, with 50 pixels between the eyes.
 SIZE, COLOUR = (320, 240), False

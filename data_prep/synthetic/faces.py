@@ -11,9 +11,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.synthetic.anatomy import (LEFT, RIGHT, body_outlines, ear_outline, face_shape,
-                                         five_points, glasses_curves, hair_outlines,
-                                         landmarks_68)
+from data_prep.synthetic.anatomy import (
+    LEFT,
+    RIGHT,
+    body_outlines,
+    ear_outline,
+    face_shape,
+    five_points,
+    glasses_curves,
+    hair_outlines,
+    landmarks_68,
+)
 from data_prep.synthetic.drawing import Canvas, noise_texture, spline
 
 _LUMINANCE = np.array([0.114, 0.587, 0.299], np.float32)

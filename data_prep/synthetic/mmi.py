@@ -34,7 +34,7 @@ from data_prep.databases.mmi import (
 )
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_sequence, new_folder, write_all
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 # MMI's own are 720x576; half of that draws four times as fast.
 SIZE, COLOUR = (360, 288), True

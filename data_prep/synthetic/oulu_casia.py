@@ -14,7 +14,7 @@ from data_prep.arguments import at_least
 from data_prep.databases.oulu_casia import EXPRESSION_FOLDERS, LIGHT, SUBJECTS
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_to_apex, new_folder, write_all
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 SIZE, COLOUR = (320, 240), True
 HIGHEST_SUBJECT = 999

@@ -13,7 +13,7 @@ from data_prep.arguments import at_least
 from data_prep.databases.photographs import WORDS
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_image, new_folder, write_all
-from gcnet.protocol import EXPRESSIONS, NEUTRAL
+from gcnet_base.protocol import EXPRESSIONS, NEUTRAL
 
 SIZE, COLOUR = (320, 240), True
 

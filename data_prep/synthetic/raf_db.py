@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.align import similarity
 from data_prep.arguments import at_least
 from data_prep.databases.raf_db import CODES, COUNTS, IMAGES, LABELS, MANUAL
+from data_prep.faces.crop import similarity
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_image, encode, new_folder, write_all
 

@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.atomic import replacing_folder
 from data_prep.synthetic.expressions import (
     STUDIO_WEAKEST_APEX,
     WEAKEST_APEX,
@@ -20,9 +19,11 @@ from data_prep.synthetic.expressions import (
 )
 from data_prep.synthetic.faces import FaceRenderer
 from data_prep.synthetic.identity import Identity, Setting
-from data_prep.workers import Workers, cpus
-from gcnet.errors import InputError
-from gcnet.protocol import LABELS
+from gcnet_base.atomic import replacing_folder
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import LABELS
+from gcnet_base.workers import Workers
 
 # Stored, not deflated: 0.2 instead of 2.3 ms an image, a quarter of drawing it. Noise hardly
 # deflates: 77 KB instead of 46.
@@ -139,7 +140,7 @@ def write_all(write, folder, jobs, images, workers=None):
     tasks = (jobs[first : first + size] for first in range(0, len(jobs), size))
     written = 0
     with (
-        Workers(workers or cpus()) as pool,
+        Workers(workers or available_cores()) as pool,
         tqdm(total=images, unit="image", desc="synthetic faces", disable=None) as progress,
     ):
         for count in pool.map(functools.partial(_write_jobs, write, folder), tasks):

@@ -24,12 +24,12 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from data_prep.atomic import replacing
-from gcnet import engine as engines
 from gcnet import runs
 from gcnet.caffe_log import CaffeLog, failure
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
+from gcnet_base.atomic import replacing
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, portable
 
 KEPT_SNAPSHOTS = 2
 """Snapshots that are kept during a training: the newest, and one to fall back to."""
@@ -70,7 +70,7 @@ def locked(folder):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"{runs.portable(folder)}: is being trained by another process"
+                f"{portable(folder)}: is being trained by another process"
             ) from None
         yield file
 
@@ -108,7 +108,7 @@ def train_side_by_side(trainings, caffe, jobs, lock):
     """
     waiting, running = list(trainings), []
     jobs = min(jobs, len(waiting))
-    environment = caffe.environment(threads=max(1, engines.available_cores() // max(1, jobs)))
+    environment = caffe.environment(threads=max(1, available_cores() // max(1, jobs)))
     with contextlib.closing(_Progress(len(waiting))) as progress:
         try:
             while waiting or running:
@@ -129,7 +129,7 @@ def train_side_by_side(trainings, caffe, jobs, lock):
 
 def starting_point(training, caffe):
     """What gcnet.starting_point says of the snapshots, or without any of the weights."""
-    snapshots = [runs.portable(path) for path in training.folder.snapshots().values()]
+    snapshots = [portable(path) for path in training.folder.snapshots().values()]
     start = ["--weights", *training.weights] if training.weights and not snapshots else []
     said = caffe.run_module(
         "gcnet.starting_point", _solver(training), "--snapshots", *snapshots, *start
@@ -138,7 +138,7 @@ def starting_point(training, caffe):
 
 
 def _solver(training):
-    return runs.portable(training.folder.path / "solver.prototxt")
+    return portable(training.folder.path / "solver.prototxt")
 
 
 def _arguments(training, caffe):

@@ -3,7 +3,7 @@
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 
 def parse(path, message):

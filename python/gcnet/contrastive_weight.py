@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gcnet import evaluation, figures, paper_figures, prototxt, runs, training, variants
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
 from gcnet.evaluated import by_sequence
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT
 
 NETS = ("s1r0", "s1r1")
 LOSS = "loss_contrastive"

@@ -17,10 +17,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gcnet.errors import InputError, one_line_errors
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The repository. Caffe runs in it, and the paths in rendered prototxt files are relative to it."""
+from gcnet_base.errors import InputError, one_line_errors
+from gcnet_base.paths import ROOT
 
 DEFAULT = "torch"
 
@@ -102,11 +100,6 @@ class Engine:
                 "take --device cpu, or another GPU"
             )
         return number
-
-
-def available_cores():
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def gpu_of(device):

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.atomic import replacing
 from gcnet import prototxt, runs
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, database_name, portable, sha256
 
 _IMAGE = ["image", "subject", "sequence", "frame", "label"]
 """Columns of predictions.csv that say which image it is."""
@@ -97,12 +97,12 @@ class Evaluated:
     @property
     def name(self):
         """The folder as text: the source of the numbers."""
-        return runs.portable(self.folder)
+        return portable(self.folder)
 
 
 def folder_of(run, index=None):
     """Where the results of a Run are; on `index`, if it is tested on another than its own."""
-    return run.folder if index is None else run.folder / f"on-{runs.database_name(index)}"
+    return run.folder if index is None else run.folder / f"on-{database_name(index)}"
 
 
 def other_indices(run):
@@ -113,8 +113,8 @@ def other_indices(run):
             found.append(ROOT / json.loads(path.read_text(encoding="utf-8"))["index"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{runs.portable(path)}: not readable ({error}); "
-                f"delete {runs.portable(path.parent)}"
+                f"{portable(path)}: not readable ({error}); "
+                f"delete {portable(path.parent)}"
             ) from None
     return found
 
@@ -129,11 +129,11 @@ def load(run, index=None):
     check_folds(run)
     if index is not None and not Path(index).is_file():
         raise InputError(
-            f"{runs.portable(index)}: is gone; restore it, or delete {runs.portable(folder)}"
+            f"{portable(index)}: is gone; restore it, or delete {portable(folder)}"
         )
     path = folder / "results.json"
     if not path.is_file():
-        raise InputError(f"{runs.portable(folder)}: is not evaluated; {_remedy(run, index)}")
+        raise InputError(f"{portable(folder)}: is not evaluated; {_remedy(run, index)}")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         _check_belongs(run, index, folder, results)
@@ -141,22 +141,22 @@ def load(run, index=None):
         arrays = _read_arrays(folder / "outputs.npz", len(predictions.labels))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{runs.portable(path)}: not readable with its predictions.csv and outputs.npz "
+            f"{portable(path)}: not readable with its predictions.csv and outputs.npz "
             f"({error}); {_remedy(run, index)}"
         ) from None
     return Evaluated(run, folder, results, predictions, **arrays)
 
 
 def _remedy(run, index):
-    other = "" if index is None else f" --index {runs.portable(index)}"
+    other = "" if index is None else f" --index {portable(index)}"
     return f"run `python python/eval_folds.py {run.name}{other}`"
 
 
 def _check_belongs(run, index, folder, results):
-    path, remedy = runs.portable(folder / "results.json"), _remedy(run, index)
-    expected = run.settings.index_sha256 if index is None else runs.sha256(index)
+    path, remedy = portable(folder / "results.json"), _remedy(run, index)
+    expected = run.settings.index_sha256 if index is None else sha256(index)
     if results["index_sha256"] != expected:
-        tested_on = run.settings.index if index is None else runs.portable(index)
+        tested_on = run.settings.index if index is None else portable(index)
         raise InputError(
             f"{path}: its predictions are of another database ({results['index']}, with another "
             f"content than {tested_on} has); {remedy}"
@@ -171,10 +171,10 @@ def _check_belongs(run, index, folder, results):
             raise InputError(f"{path}: fold {fold} was trained again since; {remedy}")
     for name in ("predictions.csv", "outputs.npz"):
         if not (folder / name).is_file():
-            raise InputError(f"{runs.portable(folder / name)}: is missing; {remedy}")
-        if runs.sha256(folder / name) != results["sha256"][name]:
+            raise InputError(f"{portable(folder / name)}: is missing; {remedy}")
+        if sha256(folder / name) != results["sha256"][name]:
             raise InputError(
-                f"{runs.portable(folder / name)}: is not the one that results.json counts; {remedy}"
+                f"{portable(folder / name)}: is not the one that results.json counts; {remedy}"
             )
 
 
@@ -194,8 +194,8 @@ def _finished(run, fold):
         return {name: content[name] for name in ("sha256", "solver_sha256", "net_sha256")}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{runs.portable(path)}: does not say what was trained ({error}); "
-            f"train the fold again, after deleting {runs.portable(path.parent)}"
+            f"{portable(path)}: does not say what was trained ({error}); "
+            f"train the fold again, after deleting {portable(path.parent)}"
         ) from None
 
 
@@ -225,18 +225,18 @@ def _check_snapshot(run, fold):
     ):
         if not path.is_file():
             raise InputError(
-                f"{runs.portable(path)}: is missing; train fold {fold} again, after deleting "
-                f"{runs.portable(folder)}"
+                f"{portable(path)}: is missing; train fold {fold} again, after deleting "
+                f"{portable(folder)}"
             )
-        if runs.sha256(path) != finished[recorded]:
+        if sha256(path) != finished[recorded]:
             told = (
                 "is not the snapshot that training ended with"
                 if path == model
                 else f"has changed since {model.name} was trained with it"
             )
             raise InputError(
-                f"{runs.portable(path)}: {told}; restore it, or delete "
-                f"{runs.portable(folder)} and train the fold again"
+                f"{portable(path)}: {told}; restore it, or delete "
+                f"{portable(folder)} and train the fold again"
             )
 
 
@@ -249,7 +249,7 @@ def _settings_texts(run, fold):
         try:
             fields = prototxt.parse(path.read_text(encoding="utf-8"))
         except (InputError, FileNotFoundError) as error:
-            raise InputError(f"{runs.portable(path)}: not readable ({error})") from None
+            raise InputError(f"{portable(path)}: not readable ({error})") from None
         for where, value in _flat(fields):
             of_solver = name == "solver" and where in _OWN_TO_A_SOLVER
             if not of_solver and not where.endswith("data_param.source"):
@@ -282,13 +282,13 @@ def _data_settings(run, fold):
         told = {name: inputs[name] for name in wanted}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{runs.portable(path)}: not readable ({error}); "
-            f"copy it from {runs.portable(run.lmdb_folder(fold))}"
+            f"{portable(path)}: not readable ({error}); "
+            f"copy it from {portable(run.lmdb_folder(fold))}"
         ) from None
     for name, value in wanted.items():
         if told[name] != value:
             raise InputError(
-                f"{runs.portable(path)}: its data are of {name} {told[name]}, but of {value} by "
+                f"{portable(path)}: its data are of {name} {told[name]}, but of {value} by "
                 f"run.json; train fold {fold} again in a run of its own"
             )
     return found

@@ -26,9 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import build_lmdb, lmdb_folder
-from data_prep.atomic import replacing
-from data_prep.pairs import read_pairs
+from data_prep.lmdbs import build, contents, places
+from data_prep.lmdbs.records import read_pairs
 from gcnet import (
     caffe_log,
     evaluated,
@@ -40,11 +39,14 @@ from gcnet import (
     statistics,
     tables,
 )
-from gcnet.engine import TITLES, available_cores
-from gcnet.errors import InputError
+from gcnet.engine import TITLES
 from gcnet.evaluated import Predictions, by_sequence
 from gcnet.net_outputs import FEATURES, GCNETS, GENERATED, WHITE, central_crop, forward
-from gcnet.protocol import CLASSES, FOLDS
+from gcnet_base.atomic import replacing
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.paths import database_name, portable, sha256
+from gcnet_base.protocol import CLASSES, FOLDS
 
 COUNTS = ("frame", "sequence")
 
@@ -138,7 +140,7 @@ def evaluate(run, index=None):
     evaluated.check_folds(run)
     lmdb = None
     if index is not None:
-        if runs.sha256(index) == run.settings.index_sha256:
+        if sha256(index) == run.settings.index_sha256:
             raise InputError(f"{index}: is what {run.name} was trained on; leave out --index")
         lmdb = _build_test(run, index)
     lmdbs = [lmdb or _own_lmdb(run, fold) for fold in finished]
@@ -185,7 +187,7 @@ def _pictures(tested):
 
 def _test(run, fold, lmdb):
     """What the net of a fold makes of the test images in a folder of LMDBs, as _Tested."""
-    records = lmdb_folder.read_table(lmdb, "test")
+    records = contents.read_table(lmdb, "test")
     if run.settings.net == "mlcnn":
         _check_references(run, records)
     pairs, labels = read_pairs(lmdb / "test")
@@ -242,7 +244,7 @@ def _generation(parts):
 def _results(run, index, predictions, generation, out):
     """The content of results.json, for a run whose other files are in `out`."""
     settings = run.settings
-    tested_on = settings.index if index is None else runs.portable(index)
+    tested_on = settings.index if index is None else portable(index)
     return {
         "run": run.name,
         "net": settings.net,
@@ -254,12 +256,12 @@ def _results(run, index, predictions, generation, out):
         "missing": [fold for fold in range(FOLDS) if fold not in run.folds()],
         **scores(predictions),
         "generation": generation,
-        "paper": paper.accuracies(settings.net, settings.classes, runs.database_name(tested_on))
+        "paper": paper.accuracies(settings.net, settings.classes, database_name(tested_on))
         if index is None
         else {},
-        "index_sha256": settings.index_sha256 if index is None else runs.sha256(index),
+        "index_sha256": settings.index_sha256 if index is None else sha256(index),
         "caffemodels": evaluated.caffemodels(run, sorted(set(predictions.folds.tolist()))),
-        "sha256": {name: runs.sha256(out / name) for name in ("predictions.csv", "outputs.npz")},
+        "sha256": {name: sha256(out / name) for name in ("predictions.csv", "outputs.npz")},
         "revision": runs.git_revision(),
         "command": shlex.join(["python", *sys.argv]),
     }
@@ -267,9 +269,9 @@ def _results(run, index, predictions, generation, out):
 
 def _build_test(run, index):
     """The LMDB of all labelled images of an index, built where it is not there yet."""
-    out = runs.test_lmdbs(index, run.settings.classes)
-    with runs.building_lmdbs():
-        build_lmdb.build(index, out, None, run.settings.classes, copies=0, seed=0)
+    out = places.of_test(index, run.settings.classes)
+    with places.building():
+        build.build(index, out, None, run.settings.classes, copies=0, seed=0)
     return out
 
 
@@ -287,7 +289,7 @@ def _own_lmdb(run, fold):
     """The LMDBs that a fold was trained with; built again from the index if gone or damaged."""
     lmdb = run.lmdb_folder(fold)
     try:
-        description = lmdb_folder.check(lmdb)
+        description = contents.check(lmdb)
     except InputError:
         description = runs.build_lmdbs(run, fold)
     runs.check_same_faces(run, fold, description)

@@ -15,12 +15,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.atomic import replacing
 from gcnet import caffe_log, caffe_train, evaluation, figures, paper_figures, report, runs, tables
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
 from gcnet.evaluated import finished_folds
 from gcnet.net_outputs import GCNETS
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, database_name, portable
 
 PRETRAINING = "casia_webface"
 """The database of pre-training."""
@@ -271,7 +271,7 @@ def write_results(name, experiment, scale, trained):
     for test, those in found.items():
         title, path, pictures = experiment.title, folder / "report.html", []
         if test is not None:
-            database = runs.database_name(test)
+            database = database_name(test)
             title, path = f"{title}, {database}", folder / f"report-{database}.html"
         elif experiment.tests:
             continue  # the nets are of several databases: each run has its own report
@@ -341,4 +341,4 @@ def _do(*arguments, made=None):
 
 
 def _text(path):
-    return runs.portable(path)
+    return portable(path)

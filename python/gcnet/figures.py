@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from data_prep.atomic import replacing
-from gcnet.errors import InputError
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
 
 TERMS = {
     "loss": "total loss",

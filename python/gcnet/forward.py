@@ -11,7 +11,7 @@ import caffe
 import numpy as np
 
 from gcnet import caffemodel
-from gcnet.errors import InputError, one_line_errors
+from gcnet_base.errors import InputError, one_line_errors
 
 
 @one_line_errors

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_prep import FACE_SIZE
 from gcnet import engine as engines
-from gcnet import runs
+from gcnet_base.paths import portable
 
 NET_SIZE = 64
 """Height and width of a net's input (Section IV-A)."""
@@ -43,9 +43,9 @@ def forward(run, fold, images, blobs, references=None, threads=None):
         np.savez(given, **inputs)
         engines.find(run.settings.engine).run_module(
             "gcnet.forward",
-            "--net", runs.portable(folder / "deploy.prototxt"),
+            "--net", portable(folder / "deploy.prototxt"),
             "--stages", ",".join(run.stages(fold)),
-            "--weights", runs.portable(run.final_caffemodel(fold)),
+            "--weights", portable(run.final_caffemodel(fold)),
             "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
             threads=threads,
         )  # fmt: skip

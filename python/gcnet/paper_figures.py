@@ -10,9 +10,9 @@ import numpy as np
 
 from data_prep import index
 from gcnet import figures, runs, scatter, sequence_frames
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
 from gcnet.net_outputs import FEATURES, GCNETS, GENERATED, WHITE, central_crop, forward
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, sha256
 
 FACES = 8
 """Columns of Figure 4."""
@@ -189,7 +189,7 @@ def figure6_panels(gcnet, cnn, fold=None):
     _check_pair(gcnet, cnn)
     fold = _fold([gcnet, cnn], fold)
     path = ROOT / gcnet.run.settings.index
-    if not path.is_file() or runs.sha256(path) != gcnet.run.settings.index_sha256:
+    if not path.is_file() or sha256(path) != gcnet.run.settings.index_sha256:
         raise InputError(
             f"{path}: is gone or changed since {gcnet.run.name} was started; restore it"
         )

@@ -22,14 +22,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from data_prep import align, index
-from data_prep.atomic import replacing
+from data_prep import index
+from data_prep.faces import detect, file_names
 from data_prep.tree import IMAGE, Tree, readable
-from data_prep.workers import Workers, cpus
 from gcnet import engine as engines
 from gcnet import evaluated, runs
-from gcnet.errors import InputError
 from gcnet.net_outputs import GCNETS, GENERATED, WHITE, central_crop, forward
+from gcnet_base.atomic import replacing
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.paths import portable
+from gcnet_base.workers import Workers
 
 WITHOUT_REFERENCE = [net for net in runs.NETS if net != "mlcnn"]
 """The nets that need nothing but the face itself."""
@@ -55,12 +58,12 @@ that they can be compared; of 16 faces that were tried, 0.06 % of the pixels dif
 class Prediction:
     """What the nets say about the face in one picture.
 
-    `file` is its path as text, `face` the align.Face, `probabilities` float C. `generated` is the
+    `file` is its path as text, `face` the detect.Face, `probabilities` float C. `generated` is the
     reference that a GCNet makes, float 64 x 64 in [0, 1], None of another net.
     """
 
     file: str
-    face: align.Face
+    face: detect.Face
     probabilities: np.ndarray
     generated: np.ndarray | None
 
@@ -77,7 +80,7 @@ def predict_all(folder, paths, fold=None, out=None, engine=None):
     out = Path(out or run.folder / "predictions")
     files, left_out = pictures(paths)
     _check_output(out, files)
-    with Workers(min(cpus(), 1 + len(files) // PICTURES_PER_WORKER)) as pool:
+    with Workers(min(available_cores(), 1 + len(files) // PICTURES_PER_WORKER)) as pool:
         found, without = _faces(pool, files)
         left_out += without
         for file, problem in left_out:
@@ -87,7 +90,7 @@ def predict_all(folder, paths, fold=None, out=None, engine=None):
             print(as_text(run, folds, predictions), flush=True)
             write(out, run, folds, predictions, pool)
     if found:
-        print(f"written to {runs.portable(out)}: predictions.csv and a drawing of each picture")
+        print(f"written to {portable(out)}: predictions.csv and a drawing of each picture")
     if left_out:
         print(
             f"left out: {len(left_out)} of {len(found) + len(left_out)} pictures", file=sys.stderr
@@ -154,7 +157,7 @@ def _check_output(out, files):
 
 
 def _faces(pool, files):
-    """({file: align.Face}, [(file, problem)] of those without)."""
+    """({file: detect.Face}, [(file, problem)] of those without)."""
     faces, without = {}, []
     read = pool.map(_face, files)
     progress = tqdm(read, "faces", len(files), unit="picture", leave=False, disable=None)
@@ -167,18 +170,18 @@ def _faces(pool, files):
 
 
 def _face(file):
-    """The align.Face of a picture, or why it has none and what to do."""
-    status = align.status(file)
+    """The detect.Face of a picture, or why it has none and what to do."""
+    status = detect.status(file)
     if isinstance(status, str):
         return f"{status}; give a picture that can be read"
-    face = align.read_face(file)
+    face = detect.read_face(file)
     if isinstance(face, str):
         return f"{face}; give a JPEG or PNG that shows a whole face from the front"
     return face
 
 
 def predict(run, folds, faces):
-    """A list of Predictions of `faces`, {file: align.Face}.
+    """A list of Predictions of `faces`, {file: detect.Face}.
 
     Probabilities are the mean over the nets of `folds`; the generated reference is that of the
     first one's net, because a mean of several would show what no net has seen. Raises InputError as
@@ -191,7 +194,7 @@ def predict(run, folds, faces):
         # On one thread each, as gcnet.evaluation does, so that the bits are the same.
         return forward(run, fold, images, blobs if fold == folds[0] else blobs[:1], threads=1)
 
-    with ThreadPoolExecutor(engines.available_cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         answers = pool.map(of_fold, folds)
         made = list(tqdm(answers, "nets", len(folds), unit="net", leave=False, disable=None))
     probabilities = np.mean([blob["probabilities"] for blob in made], axis=0, dtype=np.float64)
@@ -243,8 +246,8 @@ def as_text(run, folds, predictions):
 def write(out, run, folds, predictions, pool):
     """Write the drawings of Predictions, by the Workers `pool`, and predictions.csv into `out`."""
     out.mkdir(parents=True, exist_ok=True)
-    stems = (align.plain(Path(prediction.file).stem) for prediction in predictions)
-    names = [f"{name}.png" for name in align.distinct(stems)]
+    stems = (file_names.plain(Path(prediction.file).stem) for prediction in predictions)
+    names = [f"{name}.png" for name in file_names.distinct(stems)]
     tasks = [
         (out / name, prediction, run.class_names, source(run, folds))
         for name, prediction in zip(names, predictions, strict=True)

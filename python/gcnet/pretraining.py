@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data_prep import build_lmdb
-from data_prep.atomic import replacing
+from data_prep.lmdbs import build, places
 from gcnet import caffe_log, caffe_train, prototxt, runs
 from gcnet import engine as engines
 from gcnet.caffe_train import Training, say
-from gcnet.errors import InputError
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
+from gcnet_base.paths import database_name, portable, sha256
 from torchcaffe.schema.caffe_pb2 import NetParameter
 
 FOLDER = runs.RUNS / "pretrain"
@@ -61,13 +62,13 @@ def pretrain(
     texts = runs.read_texts(paths)
     max_iter, batch = runs.checked_size(paths, texts, max_iter, batch, copies, seed)
     runs.check_index(index)
-    index_sha256 = runs.sha256(index)
-    lmdbs = runs.identity_lmdbs(index, index_sha256, copies, seed)
-    with runs.building_lmdbs():
-        data, _ = build_lmdb.build_identities(index, lmdbs, copies=copies, seed=seed)
+    index_sha256 = sha256(index)
+    lmdbs = places.of_identities(index, index_sha256, copies, seed)
+    with places.building():
+        data, _ = build.build_identities(index, lmdbs, copies=copies, seed=seed)
     settings = {
         "part": name,
-        "index": runs.portable(index),
+        "index": portable(index),
         "index_sha256": index_sha256,
         "faces_sha256": data["inputs"]["faces_sha256"],
         "max_iter": max_iter,
@@ -79,11 +80,11 @@ def pretrain(
     }
     weights = Path(output) / f"{part.encoder}.caffemodel"
     if _made_before(weights, settings):
-        say(f"{runs.portable(weights)}: made before from the same settings")
+        say(f"{portable(weights)}: made before from the same settings")
         return weights
 
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
-    path = Path(work).resolve() / f"{name}-{runs.database_name(index)}-{key}"
+    path = Path(work).resolve() / f"{name}-{database_name(index)}-{key}"
     trained = runs.TrainedFolder(path, max_iter)
     counts = {kind: data[kind]["records"] for kind in ("train", "test")}
     identities = len(data["class_names"])
@@ -94,7 +95,7 @@ def pretrain(
             rendered = _rendered(paths, texts, settings, path, lmdbs, data, device)
             for kind, text in rendered.items():
                 caffe_train.write(path / f"{kind}.prototxt", text)
-            training = Training(name, about, trained, (), runs.portable(folder), gpu)
+            training = Training(name, about, trained, (), portable(folder), gpu)
             caffe_train.train_side_by_side([training], caffe, 1, lock)
         trained.check_finished()
         description = {
@@ -107,10 +108,10 @@ def pretrain(
                 "left_out": len(data["left_out"]),
             },
             "result": _result(trained),
-            "run": runs.portable(path),
+            "run": portable(path),
         }
         _keep_encoder(trained.final_caffemodel, part.encoder, weights, description)
-    say(f"{runs.portable(weights)}: written, with {weights.with_suffix('.json').name} beside it")
+    say(f"{portable(weights)}: written, with {weights.with_suffix('.json').name} beside it")
     return weights
 
 
@@ -169,7 +170,7 @@ def _description(weights):
         digest = description["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not readable ({error}); remove it and {weights}") from None
-    if digest != runs.sha256(weights):
+    if digest != sha256(weights):
         raise InputError(
             f"{path}: is of another file than {weights}; remove both and make them anew"
         )
@@ -180,7 +181,7 @@ def _rendered(paths, texts, settings, path, lmdbs, data, device):
     """{"net", "solver": text} with this training's data, size and places filled in."""
     net, solver = texts["net"], texts["solver"]
     for phase, kind in (("TRAIN", "train"), ("TEST", "test")):
-        source = runs.portable(lmdbs / kind)
+        source = portable(lmdbs / kind)
         net = prototxt.set_value(net, "data_param.source", source, "data", phase)
     net = prototxt.set_value(net, "data_param.batch_size", settings["batch"], "data", "TRAIN")
     if "identity/fc2" in prototxt.layer_names(net):

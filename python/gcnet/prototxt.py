@@ -10,7 +10,7 @@ Fields are named by their path: `base_lr`, and inside a layer `data_param.source
 import re
 from dataclasses import dataclass
 
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\n]* | (?P<punctuation>[{}<>:,;])

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from data_prep.atomic import replacing
-from data_prep.build_lmdb import COPIES
+from data_prep.lmdbs.build import COPIES
 from gcnet import caffe_log, prototxt, runs, training, variants
-from gcnet.errors import InputError
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
 
 FOLDER = runs.RUNS / "readings"
 HIGHEST_SHOWN = 5000

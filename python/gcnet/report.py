@@ -15,13 +15,13 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from data_prep import lmdb_folder
-from data_prep.atomic import replacing
-from data_prep.pairs import PAIR_SHAPE, open_pairs
+from data_prep.lmdbs import contents
+from data_prep.lmdbs.records import PAIR_SHAPE, open_pairs
 from gcnet import caffe_log, figures, paper, runs, tables
 from gcnet.engine import TITLES
-from gcnet.errors import InputError
-from gcnet.protocol import FOLDS
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import FOLDS
 from torchcaffe.schema.caffe_pb2 import Datum
 
 FACE = 64
@@ -121,7 +121,7 @@ def _training_pairs(one, most=8):
     """The first records of a training LMDB, if it is still there: [(label, face, reference)]."""
     fold = int(next(iter(one.results["folds"])))
     try:
-        lmdb_folder.check(one.run.lmdb_folder(fold))
+        contents.check(one.run.lmdb_folder(fold))
     except InputError:
         return []
     train = one.run.lmdb_folder(fold) / "train"

@@ -12,30 +12,26 @@
 `results.json`, `report.html`, ...      what gcnet.evaluation makes of it
 ======================================  =======================================================
 
-The folds' LMDBs are shared by the runs and stand outside of their folders, in data/folds or in the
-folder that the environment variable GCNET_FOLDS names.
+The folds' LMDBs are shared by the runs and stand outside of their folders (data_prep.lmdbs.places).
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
 import subprocess
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from data_prep import build_lmdb
-from data_prep.atomic import replacing
+from data_prep.lmdbs import build, places
 from gcnet import engine as engines
 from gcnet import prototxt
-from gcnet.engine import ROOT
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, NEUTRAL
+from gcnet_base.atomic import replacing
+from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT, portable, sha256
+from gcnet_base.protocol import CLASSES, NEUTRAL
 
 RUNS = ROOT / "runs"
 PROTOTXT = ROOT / "prototxt"
-LMDBS = Path(os.environ.get("GCNET_FOLDS") or ROOT / "data" / "folds").absolute()
 
 NETS = {
     "cnn": "CNN",
@@ -48,26 +44,10 @@ NETS = {
 """The six models of Figure 2 by the names of their solvers, with the names that people read."""
 
 
-def portable(path):
-    """A path as text: relative to the repository where it lies inside it, else absolute."""
-    path = Path(path).resolve()
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
-def database_name(index):
-    """A name for the database behind an index: its folder's, or the one above a folder "faces"."""
-    folder = Path(index).resolve().parent
-    return folder.parent.name if folder.name == "faces" else folder.name
-
-
 def check_index(path):
     """Raise InputError if there is no such file."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; give the index.csv of aligned faces")
-
-
-def sha256(path):
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def digest_of(texts):
@@ -276,7 +256,7 @@ class Run:
     def lmdb_folder(self, fold):
         """The LMDBs of a fold. Runs on the same samples share them: nets differ, data do not."""
         made_from = self.settings
-        return fold_lmdbs(
+        return places.of_fold(
             ROOT / made_from.index,
             made_from.index_sha256,
             made_from.classes,
@@ -378,44 +358,17 @@ def save(run):
         file.write(json.dumps(content, indent=1) + "\n")
 
 
-def fold_lmdbs(index, index_sha256, classes, copies, seed, fold):
-    """The folder of a fold's LMDBs, which every run on these samples looks for."""
-    made_from = (portable(index), index_sha256, classes, copies, seed)
-    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:12]
-    return LMDBS / f"{database_name(index)}-{key}" / f"fold{fold}"
-
-
-def identity_lmdbs(index, index_sha256, copies, seed):
-    """The folder of an index's LMDBs of identities, for pre-training."""
-    key = hashlib.sha256(json.dumps((portable(index), index_sha256, copies, seed)).encode())
-    return LMDBS / f"{database_name(index)}-{key.hexdigest()[:12]}" / "identities"
-
-
-def test_lmdbs(index, classes):
-    """The folder of the LMDB of all images of an index, for nets that were trained on another."""
-    return LMDBS / f"{database_name(index)}-{sha256(index)[:12]}" / f"test-{classes}"
-
-
-@contextlib.contextmanager
-def building_lmdbs():
-    """Keep other processes from building LMDBs meanwhile: runs share them."""
-    LMDBS.mkdir(parents=True, exist_ok=True)
-    with open(LMDBS / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def build_lmdbs(run, fold):
     """Build a fold's LMDBs where they are not there yet; returns their fold.json as a dict.
 
-    Raises InputError if the index is not the run's any more, and as data_prep.build_lmdb does.
+    Raises InputError if the index is not the run's any more, and as data_prep.lmdbs.build does.
     """
     settings = run.settings
     index = ROOT / settings.index
     if not index.is_file() or sha256(index) != settings.index_sha256:
         raise InputError(f"{index}: is gone or changed since {run.name} was started; restore it")
-    with building_lmdbs():
-        description, _ = build_lmdb.build(
+    with places.building():
+        description, _ = build.build(
             index, run.lmdb_folder(fold), fold, settings.classes, settings.copies, settings.seed
         )
     return description

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from gcnet.errors import InputError
 from gcnet.figures import CLASS_COLOURS, CLASS_MARKERS, PAPER_STYLE, PAPER_WIDTH
+from gcnet_base.errors import InputError
 
 PERPLEXITY = 30
 """Choice: the paper names none. t-SNE's authors advise 5 to 50; 30 is scikit-learn's default."""

@@ -6,10 +6,10 @@ from its neutral frame, and the frames without label are those in between.
 
 from dataclasses import dataclass
 
-from data_prep import faces
 from data_prep.index import Row
-from gcnet.errors import InputError
-from gcnet.protocol import NEUTRAL, ascending, folds
+from data_prep.lmdbs import aligned_faces
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import NEUTRAL, ascending, folds
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def read_faces(table, frames):
 
     Raises InputError naming the row whose face is gone or no such image.
     """
-    pixels = faces.decode_faces([table.file(frame.row.image) for frame in frames])
+    pixels = aligned_faces.decode_faces([table.file(frame.row.image) for frame in frames])
     for frame, face in zip(frames, pixels, strict=True):
         if face is None:
             raise table.error(

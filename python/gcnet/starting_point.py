@@ -16,7 +16,7 @@ import caffe
 from caffe.proto import caffe_pb2
 
 from gcnet import caffemodel
-from gcnet.errors import InputError, one_line_errors
+from gcnet_base.errors import InputError, one_line_errors
 
 
 @one_line_errors

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from gcnet import paper, runs, statistics
 from gcnet.engine import TITLES
-from gcnet.protocol import FOLDS, NEUTRAL
+from gcnet_base.paths import database_name
+from gcnet_base.protocol import FOLDS, NEUTRAL
 
 SYMBOLS = (
     "Mean over folds ± their standard deviation; [ ] 95 % interval of the pooled accuracy, "
@@ -125,7 +126,7 @@ def _source(one):
 
 def _accuracy(group):
     first = group[0]
-    database = runs.database_name(first.run.settings.index)
+    database = database_name(first.run.settings.index)
     cnn, problem = _only_cnn(group)
     published = list(paper.accuracies("cnn", first.run.settings.classes, database))
     rows, content, notes = [], [], [SYMBOLS]
@@ -315,7 +316,7 @@ def _recall(group):
             f"{NEUTRAL} means little"
         )
     return Table(
-        f"Recall by class in per cent, by frame: {runs.database_name(group[0].run.settings.index)}",
+        f"Recall by class in per cent, by frame: {database_name(group[0].run.settings.index)}",
         _settings(group[0]),
         ("model", "folds", *names, "run folder"),
         [
@@ -346,7 +347,7 @@ def _cross_database(group):
     ]
     for tests in found.values():
         one = next(iter(tests.values()))
-        trained_on = runs.database_name(one.run.settings.index)
+        trained_on = database_name(one.run.settings.index)
         cells, by_database = [], {}
         for column, title in zip(columns, published, strict=True):
             here = tests.get(column)
@@ -398,7 +399,7 @@ def _one_of_each_run(group):
 
 def _tested_on(one):
     results = one.results
-    return TestedOn(runs.database_name(results["index"]), results["index"], results["index_sha256"])
+    return TestedOn(database_name(results["index"]), results["index"], results["index_sha256"])
 
 
 def _away_cell(one):

@@ -10,8 +10,10 @@ from pathlib import Path
 from gcnet import caffe_train, runs
 from gcnet import engine as engines
 from gcnet.caffe_train import Training, say
-from gcnet.errors import InputError
-from gcnet.protocol import FOLDS
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.paths import database_name
+from gcnet_base.protocol import FOLDS
 
 
 def parse_folds(text):
@@ -52,7 +54,7 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
         net, classes, max_iter, batch, index, copies, seed, caffe.name, weights, prototxt
     )
     if folder is None:
-        folder = runs.RUNS / f"{runs.database_name(index)}-{net}-{classes}"
+        folder = runs.RUNS / f"{database_name(index)}-{net}-{classes}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     run = runs.open_or_new(folder, settings, command, date)
     descriptions = {fold: runs.build_lmdbs(run, fold) for fold in folds}
@@ -70,7 +72,7 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
             else:
                 _prepare(run, fold, description, device)
                 unfinished.append(_training(run, fold, description, gpu))
-        jobs = jobs or (engines.available_cores() if gpu is None else 1)
+        jobs = jobs or (available_cores() if gpu is None else 1)
         caffe_train.train_side_by_side(unfinished, caffe, jobs, lock)
     return run
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from data_prep.atomic import replacing
 from gcnet import runs
+from gcnet_base.atomic import replacing
 
 
 def write(folder, source, net, change):

@@ -5,7 +5,6 @@ import numpy as np
 
 from gcnet_layers.reported import ReportedLayer, shape_text
 
-
 FRACTIONAL = "mask has fractional entries, expected whole numbers"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tiny
 
+from data_prep.lmdbs import places
 from gcnet import runs
 from gcnet.caffe_log import CaffeLog
 
@@ -76,7 +77,7 @@ def test_versions(image, run):
     engine_python = ["python3", "-m", "torchcaffe"] if image == "torch" else ["python3"]
     python = "import sys; print(*sys.version_info[:2])"
     imported = run(*engine_python, "-c", f"import caffe; print(caffe.__version__); {python}")
-    own = run("python", "-c", f"import cv2, lmdb, gcnet.evaluation, data_prep.align; {python}")
+    own = run("python", "-c", f"import cv2, lmdb, gcnet.evaluation, data_prep.faces.align; {python}")
     print(f"\n{image}: {said}{imported}{own}")
     assert imported.split() == ["1.0.0", "3", "11" if image == "torch" else "9"]
     assert own.split() == ["3", "11"]
@@ -107,7 +108,7 @@ def test_the_solver_of_the_readme_trains(image, run, common):
 
 def trained(folder, index, weights, engine, monkeypatch):
     """Losses of the host's training."""
-    monkeypatch.setattr(runs, "LMDBS", folder / "folds")
+    monkeypatch.setattr(places, "LMDBS", folder / "folds")
     run = tiny.train(
         folder / f"host-{engine}", index, "s1r1", runs.PROTOTXT, engine=engine, batch=7,
         max_iter=ITERATIONS, weights=[weights],
@@ -123,7 +124,7 @@ def losses(run):
 
 def test_ten_iterations_are_those_of_the_host(image, run, common, bvlc, monkeypatch):
     index = tiny.write_database(common / "faces")
-    monkeypatch.setattr(runs, "LMDBS", common / "folds")
+    monkeypatch.setattr(places, "LMDBS", common / "folds")
     start = tiny.train(
         common / "start", index, "s1r1", runs.PROTOTXT, engine="torch", batch=7, max_iter=1
     ).final_caffemodel(0)

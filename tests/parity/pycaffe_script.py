@@ -10,14 +10,13 @@ import sys
 import traceback
 
 import caffe
+import caffe.coord_map  # noqa: E402
+import caffe.io  # noqa: E402, F811 as scripts do
 import numpy as np
 from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
-
-import caffe.io  # noqa: E402, F811 as scripts do
-import caffe.coord_map  # noqa: E402
 
 
 def rng():

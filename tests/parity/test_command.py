@@ -34,7 +34,6 @@ from torchcaffe.errors import CaffeError
 from torchcaffe.schema import read
 from torchcaffe.solver import make
 
-
 # The expressions by which BVLC's tools/extra/parse_log.py finds what it wants.
 PARSE_LOG = {
     "iteration": r"Iteration (\d+)",

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 from google.protobuf import text_format
+
 from parity.case import CASES, Chance
 from parity.cases.data import new_path, raw, write_lmdb, write_mean
 from parity.test_layers import RUNNER, SEED, write_cases

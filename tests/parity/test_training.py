@@ -24,9 +24,9 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 from google.protobuf import text_format
-from parity.engines import environment
 
-from data_prep.pairs import write_pairs
+from data_prep.lmdbs.records import write_pairs
+from parity.engines import environment
 from torchcaffe.schema import caffe_pb2
 
 MODELS = ("cnn", "mlcnn", "s0r0", "s1r0", "s0r1", "s1r1")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from google.protobuf import text_format
+
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2

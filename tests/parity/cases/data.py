@@ -9,6 +9,7 @@ import cv2
 import h5py
 import lmdb
 import numpy as np
+
 from parity.case import Case, cases
 from torchcaffe.schema import caffe_pb2
 

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+
 from parity.case import cases, single
 
 

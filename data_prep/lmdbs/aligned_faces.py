@@ -15,8 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import FACE_SIZE
-from data_prep.atomic import naming
-from data_prep.decode import quiet
+from data_prep.faces.decode import quiet
+from gcnet_base.atomic import naming
 
 SHAPE = (FACE_SIZE, FACE_SIZE)
 _FACE_BYTES = FACE_SIZE * FACE_SIZE

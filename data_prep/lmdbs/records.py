@@ -14,7 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from data_prep import FACE_SIZE
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 from torchcaffe.schema.caffe_pb2 import Datum
 
 PAIR_SHAPE = (2, FACE_SIZE, FACE_SIZE)

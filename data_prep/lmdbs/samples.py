@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, ascending, folds
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import CLASSES, ascending, folds
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 # Tasks of each worker that are handed out and not yet taken back: one at work, one waiting.
 _IN_FLIGHT = 2
-
-
-def cpus():
-    """How many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 class Workers:

@@ -8,7 +8,7 @@ with and without neutral and `label == classes - 1` asks for neutral in an 8-cla
 
 import re
 
-from gcnet.errors import InputError
+from gcnet_base.errors import InputError
 
 NEUTRAL = "neutral"
 CONTEMPT = "contempt"

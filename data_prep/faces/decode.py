@@ -6,7 +6,7 @@ import os
 import cv2
 import numpy as np
 
-from data_prep.atomic import naming
+from gcnet_base.atomic import naming
 
 
 def decode(path, flags):

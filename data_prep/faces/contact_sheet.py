@@ -8,8 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_prep.atomic import replacing
-from data_prep.decode import decode
+from data_prep.faces.decode import decode
+from gcnet_base.atomic import replacing
 
 TILES = 40
 COLUMNS = 5

@@ -14,18 +14,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import augment, faces, index, lmdb_folder, samples
-from data_prep.arguments import at_least
-from data_prep.build_lmdb import WORTH_WORKERS, draws_of, records_of, value_of
-from data_prep.pairs import key_of, open_pairs
-from data_prep.workers import Workers, cpus
-from gcnet.errors import InputError
+from data_prep import index
+from data_prep.lmdbs import aligned_faces, augment, contents, samples
+from data_prep.lmdbs.build import WORTH_WORKERS, draws_of, records_of, value_of
+from data_prep.lmdbs.records import key_of, open_pairs
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.workers import Workers
 
 _SAMPLES_PER_TASK = 50
 
 
 def verify(folder, workers=None):
-    """Check a folder that build_lmdb made as lmdb_folder.check does, and every pixel in it.
+    """Check a folder that `build` made as contents.check does, and every pixel in it.
 
     Each record's face and reference are compared with the aligned faces, augmented ones with the
     augmentation made again; the tables with the index, which also says that a reference shows the
@@ -35,7 +36,7 @@ def verify(folder, workers=None):
     Raises InputError naming the LMDB or table that is damaged or not what its index gives.
     """
     folder = Path(folder)
-    description = lmdb_folder.check(folder)
+    description = contents.check(folder)
     try:
         table = index.read(description["index"], check_images=False, landmarks=False)
         changed = _digest(table.path) != description["inputs"]["index_sha256"]
@@ -51,7 +52,7 @@ def verify(folder, workers=None):
     for name, part in plan.parts.items():
         _compare_table(folder, name, records_of(plan, part, class_ids))
     work = len(table.rows) + sum(len(part.order) for part in plan.parts.values())
-    with Workers((workers or cpus()) if work >= WORTH_WORKERS else 1) as pool:
+    with Workers((workers or available_cores()) if work >= WORTH_WORKERS else 1) as pool:
         differences = _differences(folder, table, plan, class_ids, description, pool)
         first = next(differences, None)
         if first is None:
@@ -65,7 +66,7 @@ def verify(folder, workers=None):
             )
     raise InputError(
         f"{folder / part}: record {key} is not what {image} and its reference give; "
-        f"{lmdb_folder.REMEDY}"
+        f"{contents.REMEDY}"
     )
 
 
@@ -79,12 +80,12 @@ def _plan(description, table):
 
 
 def _compare_table(folder, part, expected):
-    rows = lmdb_folder.iterate_records(folder, part)
+    rows = contents.iterate_records(folder, part)
     for number, (wanted, found) in enumerate(itertools.zip_longest(expected, rows)):
         if found is None or wanted is None or tuple(map(str, wanted)) != found:
             raise InputError(
                 f"{folder / part}.csv: record {key_of(number).decode()} is not what the index "
-                f"gives; {lmdb_folder.REMEDY}"
+                f"gives; {contents.REMEDY}"
             )
 
 
@@ -125,7 +126,7 @@ def _tasks(table, plan, part, class_ids):
 def _compare(lmdb, seed, task):
     """(key, image) of the records of a task that are not as they should be."""
     files = list({file for sample in task for file in sample[0]})
-    decoded = dict(zip(files, faces.decode_faces(files), strict=True))
+    decoded = dict(zip(files, aligned_faces.decode_faces(files), strict=True))
     drawn = iter(
         draws_of(seed, [(image, copy) for _, image, _, keys in task for copy in range(len(keys))])
     )
@@ -144,7 +145,7 @@ def _compare(lmdb, seed, task):
 
 def _same_faces(table, description, pool):
     try:
-        digest = faces.digest(table, pool)
+        digest = aligned_faces.digest(table, pool)
     except (InputError, OSError):
         return False
     return digest == description["inputs"]["faces_sha256"]
@@ -152,31 +153,3 @@ def _same_faces(table, description, pool):
 
 def _digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def add_arguments(parser):
-    parser.add_argument(
-        "folders", nargs="+", metavar="folder", help="folder that lmdb or prepare wrote"
-    )
-    parser.add_argument(
-        "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
-    )
-
-
-def run(arguments):
-    for folder in arguments.folders:
-        _run_one(folder, arguments.workers)
-
-
-def _run_one(folder, workers):
-    description, not_compared = verify(folder, workers)
-    kind = "pairs" if "fold" in description["inputs"] else "faces"
-    counts = ", ".join(
-        f"{part} {description[part]['records']} {kind}"
-        for part in lmdb_folder.parts_of(description)
-    )
-    print(f"{folder}: whole ({counts})")
-    if not_compared:
-        print(f"not compared: {not_compared}")
-    else:
-        print(f"equal to the faces of {description['index']}")

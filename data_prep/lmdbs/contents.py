@@ -1,13 +1,13 @@
-"""What is in a folder that build_lmdb made, and a quick look whether it is whole."""
+"""What is in a folder that `build` made, and a quick look whether it is whole."""
 
 import csv
 import json
 from collections import Counter, namedtuple
 from pathlib import Path
 
-from data_prep.pairs import FACE_SHAPE, PAIR_SHAPE, REMEDY, read_records
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, FOLDS
+from data_prep.lmdbs.records import FACE_SHAPE, PAIR_SHAPE, REMEDY, read_records
+from gcnet_base.errors import InputError
+from gcnet_base.protocol import CLASSES, FOLDS
 
 RECORD_COLUMNS = (
     "key", "image", "reference", "subject", "sequence", "frame", "label", "class_id", "copy"
@@ -20,14 +20,14 @@ PARTS = ("train", "test")
 
 
 def contents(kind):
-    """Names of all that build_lmdb may write beside the description `kind`, which is included."""
+    """Names of all that `build` may write beside the description `kind`, which is included."""
     return {kind, *PARTS, *(f"{part}.csv" for part in PARTS)}
 
 
 def describe(folder):
     """(FOLD or IDENTITIES, the content of that file as a dict).
 
-    Raises InputError if there is none, or it does not describe what build_lmdb makes.
+    Raises InputError if there is none, or it does not describe what `build` makes.
     """
     folder = Path(folder)
     kind = next((kind for kind in (FOLD, IDENTITIES) if (folder / kind).is_file()), None)
@@ -74,7 +74,7 @@ def parts_of(description):
 
 
 def check(folder):
-    """Check that a folder that build_lmdb made is whole: the quick check, before each use of it.
+    """Check that a folder that `build` made is whole: the quick check, before each use of it.
 
     Reads the LMDBs once, and neither index nor faces: every record is of the right shape and class
     as its table says, and classes, subjects and counts are those of the description. Returns the
@@ -151,7 +151,7 @@ def _check_part(folder, part, kind, description):
 def iterate_records(folder, part):
     """Yield the rows of `<part>.csv` as Record, all values text, in the LMDB's key order.
 
-    Raises InputError if the file is missing or not as build_lmdb wrote it.
+    Raises InputError if the file is missing or not as `build` wrote it.
     """
     path = Path(folder) / f"{part}.csv"
     if not path.is_file():

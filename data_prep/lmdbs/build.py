@@ -6,14 +6,14 @@ In the output folder:
 `train/`           LMDB of the training records, shuffled: each face as it is, and `copies` times
                    augmented
 `test/`            LMDB of the test records, as they are
-`train.csv`        one row per record of `train/` in key order: lmdb_folder.RECORD_COLUMNS
+`train.csv`        one row per record of `train/` in key order: contents.RECORD_COLUMNS
 `test.csv`         the same for `test/`
 `fold.json`        of a fold: what it was made from ("inputs"), its classes, subjects and counts
 `identities.json`  of identities: the same, and which subjects were left out
 =================  ===============================================================================
 
 A record of a fold is a pair (face, reference) with an expression as its class; one of identities is
-a single face with its subject as its class. data_prep.samples says which faces become records.
+a single face with its subject as its class. data_prep.lmdbs.samples says which faces become records.
 """
 
 import contextlib
@@ -28,19 +28,21 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import augment, faces, index, lmdb_folder, samples
-from data_prep.arguments import at_least
-from data_prep.atomic import remove_abandoned, replacing, replacing_folder
-from data_prep.pairs import encode, key_of, write_values
-from data_prep.workers import Workers, cpus
-from gcnet.errors import InputError
-from gcnet.protocol import CLASSES, FOLDS
+from data_prep import index
+from data_prep.lmdbs import aligned_faces, augment, contents, samples
+from data_prep.lmdbs.records import encode, key_of, write_values
+from gcnet_base.atomic import remove_abandoned, replacing, replacing_folder
+from gcnet_base.cores import available_cores
+from gcnet_base.errors import InputError
+from gcnet_base.workers import Workers
 
 # 11 records of each training face: about 10,000 for a CK+ fold with three apex frames a sequence,
 # so that 300,000 iterations of 64 see each record, in a new crop each time, 2,000 times.
 COPIES = 10
 # CASIA-WebFace has 47 images of each identity; the paper names no augmentation for pre-training.
 IDENTITY_COPIES = 0
+# What data and trainings are drawn with unless somebody asks for another one.
+SEED = 1
 HOLD_OUT = 1
 LEAST = 2
 
@@ -57,7 +59,7 @@ def build(index_path, out, fold, classes, copies=COPIES, seed=0, workers=None):
     processes (None: one per CPU), whose number changes nothing in the result. Everything is made in
     a hidden folder beside `out` and renamed at the end, so `out` is never half a fold, also when
     several processes build it at once. An `out` that was made from the same inputs and is whole
-    (lmdb_folder.check) is left as it is.
+    (contents.check) is left as it is.
 
     Raises InputError: the index is wrong; a face is no 66x66 image; a class has no training sample;
     a training face has no reference; the disk is full; `out` holds something else, or is the
@@ -65,7 +67,7 @@ def build(index_path, out, fold, classes, copies=COPIES, seed=0, workers=None):
     """
     table = index.read(index_path, check_images=False, landmarks=False)
     plan = samples.of_fold(table, fold, classes, copies, seed)
-    return _build(table, plan, lmdb_folder.FOLD, out, copies, seed, workers)
+    return _build(table, plan, contents.FOLD, out, copies, seed, workers)
 
 
 def build_identities(
@@ -79,7 +81,7 @@ def build_identities(
     """
     table = index.read(index_path, check_images=False, landmarks=False)
     plan = samples.of_identities(table, hold_out, least, copies, seed)
-    return _build(table, plan, lmdb_folder.IDENTITIES, out, copies, seed, workers)
+    return _build(table, plan, contents.IDENTITIES, out, copies, seed, workers)
 
 
 def _build(table, plan, kind, out, copies, seed, workers):
@@ -88,10 +90,10 @@ def _build(table, plan, kind, out, copies, seed, workers):
     description = _description(table, plan, copies, seed)
     work = len(table.rows) + sum(len(part.order) for part in plan.parts.values())
     place = out.resolve()
-    with Workers((workers or cpus()) if work >= WORTH_WORKERS else 1) as pool:
+    with Workers((workers or available_cores()) if work >= WORTH_WORKERS else 1) as pool:
         existing = _existing(out, description)
         if existing:
-            description["inputs"]["faces_sha256"] = faces.digest(table, pool)
+            description["inputs"]["faces_sha256"] = aligned_faces.digest(table, pool)
             if existing["inputs"] == description["inputs"]:
                 remove_abandoned(place)
                 return description, False
@@ -102,7 +104,7 @@ def _build(table, plan, kind, out, copies, seed, workers):
             )
         with _full_disk_told(), replacing_folder(place) as new:
             flat = new.parent / f"{new.name}.faces"
-            description["inputs"]["faces_sha256"] = faces.write(flat, table, pool)
+            description["inputs"]["faces_sha256"] = aligned_faces.write(flat, table, pool)
             numbers = {row.image: number for number, row in enumerate(table.rows)}
             class_ids = {name: number for number, name in enumerate(plan.class_names)}
             for name, part in plan.parts.items():
@@ -155,10 +157,10 @@ def _description(table, plan, copies, seed):
 
 
 def records_of(plan, part, class_ids):
-    """Yield the lmdb_folder.Record of each record of a part in key order."""
+    """Yield the contents.Record of each record of a part in key order."""
     for number, (row, copy) in enumerate(part):
         reference = row.reference if plan.pairs else ""
-        yield lmdb_folder.Record(
+        yield contents.Record(
             key_of(number).decode(), row.image, reference, row.subject, row.sequence, row.frame,
             row.label, class_ids[plan.class_name(row)], copy
         )  # fmt: skip
@@ -167,7 +169,7 @@ def records_of(plan, part, class_ids):
 def _listed(records, file):
     """Yield records as they are, each written into the table in `file`, too."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(lmdb_folder.RECORD_COLUMNS)
+    writer.writerow(contents.RECORD_COLUMNS)
     for record in records:
         writer.writerow(record)
         yield record
@@ -189,10 +191,10 @@ def _values(flat, seed, task):
     """The values of a task's records, of faces in the file `flat`."""
     values = []
     drawn = draws_of(seed, [(image, copy) for _, image, copy, _ in task])
-    with faces.reading(flat) as read:
+    with aligned_faces.reading(flat) as read:
         for (planes, _, _, class_id), draw in zip(task, drawn, strict=True):
             pixels = np.frombuffer(b"".join(map(read, planes)), np.uint8)
-            values.append(value_of(pixels.reshape(len(planes), *faces.SHAPE), draw, class_id))
+            values.append(value_of(pixels.reshape(len(planes), *aligned_faces.SHAPE), draw, class_id))
     return values
 
 
@@ -209,7 +211,7 @@ def value_of(pair, drawn, class_id):
 
 def _refuse_foreign(out, kind):
     try:
-        foreign = {entry.name for entry in out.iterdir()} - lmdb_folder.contents(kind)
+        foreign = {entry.name for entry in out.iterdir()} - contents.contents(kind)
     except FileNotFoundError:
         return
     except NotADirectoryError:
@@ -224,105 +226,8 @@ def _refuse_foreign(out, kind):
 def _existing(out, description):
     """The description in `out` if that is whole and of the same inputs, faces aside; else None."""
     try:
-        _, existing = lmdb_folder.describe(out)
+        _, existing = contents.describe(out)
         same = {**description["inputs"], "faces_sha256": existing["inputs"]["faces_sha256"]}
-        return lmdb_folder.check(out) if existing["inputs"] == same else None
+        return contents.check(out) if existing["inputs"] == same else None
     except (OSError, InputError):
         return None
-
-
-def add_arguments(parser):
-    parser.add_argument("index", help="index.csv that align wrote")
-    parser.add_argument("-o", "--output", required=True, help="folder for train/ and test/")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--fold", type=int, choices=range(FOLDS), help="the fold whose subjects are the test set"
-    )
-    which.add_argument(
-        "--test-only", action="store_true", help="no training: every image goes into test/"
-    )
-    which.add_argument(
-        "--identities",
-        action="store_true",
-        help="for pre-training: single faces, every subject a class, images of each in test/",
-    )
-    parser.add_argument("--classes", choices=CLASSES, help="of a fold or --test-only")
-    parser.add_argument(
-        "--hold-out",
-        type=at_least(1),
-        metavar="N",
-        help=f"images of each identity that go into test/ ({HOLD_OUT})",
-    )
-    parser.add_argument(
-        "--least",
-        type=at_least(1),
-        metavar="N",
-        help=f"leave out identities with fewer images ({LEAST})",
-    )
-    parser.add_argument(
-        "--copies",
-        type=at_least(0),
-        metavar="N",
-        help=f"augmented copies of each face ({COPIES}; of identities {IDENTITY_COPIES})",
-    )
-    parser.add_argument(
-        "--seed", type=at_least(0), default=0, help="of shuffling and augmentation (%(default)s)"
-    )
-    parser.add_argument(
-        "--workers", type=at_least(1), metavar="N", help="processes (default: one per CPU)"
-    )
-
-
-def run(arguments):
-    build_kind = _run_identities if arguments.identities else _run_fold
-    description, built = build_kind(arguments)
-    print(f"{arguments.output}: " + ("written" if built else "already built from the same inputs"))
-
-
-def _run_fold(arguments):
-    for option, value in (("--hold-out", arguments.hold_out), ("--least", arguments.least)):
-        if value is not None:
-            arguments.refuse(f"{option} is for --identities only")
-    if arguments.classes is None:
-        arguments.refuse(f"give --classes: {', '.join(CLASSES)}")
-    description, built = build(
-        arguments.index,
-        arguments.output,
-        None if arguments.test_only else arguments.fold,
-        arguments.classes,
-        COPIES if arguments.copies is None else arguments.copies,
-        arguments.seed,
-        arguments.workers,
-    )
-    for part in lmdb_folder.parts_of(description):
-        counts = description[part]
-        samples_of = ", ".join(f"{name} {count}" for name, count in counts["samples"].items())
-        subjects = len(counts["subjects"])
-        print(f"{part}: {counts['records']} pairs of {subjects} subjects ({samples_of})")
-    return description, built
-
-
-def _run_identities(arguments):
-    if arguments.classes is not None:
-        arguments.refuse("--classes is not for --identities, where every subject is a class")
-    hold_out = HOLD_OUT if arguments.hold_out is None else arguments.hold_out
-    description, built = build_identities(
-        arguments.index,
-        arguments.output,
-        hold_out,
-        LEAST if arguments.least is None else arguments.least,
-        IDENTITY_COPIES if arguments.copies is None else arguments.copies,
-        arguments.seed,
-        arguments.workers,
-    )
-    for part in lmdb_folder.parts_of(description):
-        identities = len(description["class_names"])
-        print(f"{part}: {description[part]['records']} faces of {identities} identities")
-    left_out = description["left_out"]
-    if left_out:
-        least = description["inputs"]["least"]
-        print(
-            f"left out: {len(left_out)} identities with fewer than {least} images, "
-            f"{sum(left_out.values())} images"
-        )
-    return description, built

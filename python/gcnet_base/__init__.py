@@ -1,0 +1,1 @@
+"""What data preparation and gcnet both stand on: errors, the protocol, files, processes, paths."""
