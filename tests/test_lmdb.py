@@ -402,7 +402,7 @@ from data_prep.lmdbs import build, records
 from data_prep.__main__ import main
 
 if __name__ == "__main__":
-    commit, commits = pairs._commit, iter(range(10000))
+    commit, commits = records._commit, iter(range(10000))
 
     def commit_or_die(database, batch):
         if next(commits) == int(sys.argv[1]):
@@ -410,7 +410,7 @@ if __name__ == "__main__":
             os.kill(os.getpid(), signal.SIGKILL)
         commit(database, batch)
 
-    pairs._commit = commit_or_die
+    records._commit = commit_or_die
     build.WORTH_WORKERS, build.RECORDS_PER_TASK, records.RECORDS_PER_COMMIT = 0, 50, 50
     sys.exit(main(sys.argv[2:]))
 """
