@@ -6,9 +6,10 @@ import sys
 
 import gcnet.interpreter  # first: it sees to the right Python
 from data_prep.build_lmdb import IDENTITY_COPIES
-from gcnet import pretraining, runs
+from gcnet import runs
 from gcnet.engine import ENGINES
 from gcnet.errors import one_line_errors
+from gcnet.train import encoders
 
 EXAMPLE = """example:
   python python/pretrain.py autoencoder --index data/casia_webface/faces/index.csv
@@ -23,14 +24,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=pretraining.PARTS)
+    parser.add_argument("part", choices=encoders.PARTS)
     parser.add_argument("--index", required=True, help="index.csv of aligned faces of many people")
     parser.add_argument(
         "-o", "--output", default=runs.ROOT / "weights", metavar="FOLDER",
         help="folder of encoder1.caffemodel or encoder2.caffemodel (default weights/)",
     )  # fmt: skip
     parser.add_argument(
-        "--runs", default=pretraining.FOLDER, metavar="FOLDER",
+        "--runs", default=encoders.FOLDER, metavar="FOLDER",
         help="where it trains, in a folder of its own (default runs/pretrain)",
     )  # fmt: skip
     parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
@@ -49,7 +50,7 @@ def main():
         help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
     )  # fmt: skip
     chosen = parser.parse_args()
-    pretraining.pretrain(
+    encoders.pretrain(
         chosen.part,
         index=chosen.index,
         output=chosen.output,

@@ -6,10 +6,11 @@ import sys
 
 import gcnet.interpreter  # first: it sees to the right Python
 from data_prep.build_lmdb import COPIES
-from gcnet import runs, training
+from gcnet import runs
 from gcnet.engine import ENGINES
 from gcnet.errors import one_line_errors
 from gcnet.protocol import CLASSES
+from gcnet.train import cross_validation
 
 EXAMPLE = """example:
   python python/train_folds.py --index data/ckplus/faces/index.csv --net s1r1 --folds 0-9 \\
@@ -55,12 +56,12 @@ def main():
         help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
     )  # fmt: skip
     chosen = parser.parse_args()
-    run = training.train(
+    run = cross_validation.train(
         chosen.run,
         net=chosen.net,
         index=chosen.index,
         classes=chosen.classes,
-        folds=training.parse_folds(chosen.folds),
+        folds=cross_validation.parse_folds(chosen.folds),
         max_iter=chosen.max_iter,
         batch=chosen.batch,
         engine=chosen.engine,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gcnet import engine, prototxt, runs
-from gcnet.caffe_log import CaffeLog, failure
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES
+from gcnet.train.caffe_log import CaffeLog, failure
 
 NET = """# a net
 name: "tiny"  # its name

@@ -14,11 +14,12 @@ import tiny
 from data_prep.index import COLUMNS, Index, Row, read
 from gcnet import (
     contrastive_weight, evaluation, figures, paper_figures, prototxt, runs, scatter,
-    sequence_frames, training,
+    sequence_frames,
 )  # fmt: skip
 from gcnet.engine import ROOT
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, EXPRESSIONS
+from gcnet.train import cross_validation
 from torchcaffe.pycaffe import TEST, Net
 
 FRAMES = 5
@@ -54,7 +55,7 @@ def write_run(folder, net, index, nets, folds):
     run = runs.Run(folder, settings, "figures", "", "today")
     runs.save(run)
     for fold in folds:
-        training._prepare(run, fold, runs.build_lmdbs(run, fold), "cpu")
+        cross_validation._prepare(run, fold, runs.build_lmdbs(run, fold), "cpu")
         deploy = str(run.fold_folder(fold) / "deploy.prototxt")
         untrained = Net(deploy, TEST, stages=run.stages(fold))
         for name, blobs in untrained.params.items():

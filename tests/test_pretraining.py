@@ -8,8 +8,9 @@ import time
 import pytest
 import tiny
 
-from gcnet import engine, pretraining, runs
+from gcnet import engine, runs
 from gcnet.errors import InputError
+from gcnet.train import encoders
 from torchcaffe.schema.caffe_pb2 import NetParameter
 
 BLOBS = 18  # of an encoder: 3 times a convolution's weights, 3 of BatchNorm, 2 of Scale
@@ -50,13 +51,13 @@ def pretrain(part, index, output, nets, **changes):
         "device": "cpu",
     }  # fmt: skip
     work = nets.parent / "runs"
-    return pretraining.pretrain(part, index, output, work, folder=nets, **{**settings, **changes})
+    return encoders.pretrain(part, index, output, work, folder=nets, **{**settings, **changes})
 
 
 @pytest.fixture(scope="module")
 def weights(index, nets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
-    return [pretrain(part, index, folder, nets) for part in pretraining.PARTS]
+    return [pretrain(part, index, folder, nets) for part in encoders.PARTS]
 
 
 def test_weights_are_the_encoder_of_the_trained_net_and_say_where_they_come_from(weights):

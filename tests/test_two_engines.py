@@ -9,8 +9,8 @@ import pytest
 import tiny
 
 from gcnet import evaluation, prototxt, runs
-from gcnet.caffe_log import CaffeLog
 from gcnet.errors import InputError
+from gcnet.train.caffe_log import CaffeLog
 
 pytestmark = pytest.mark.usefixtures("bvlc")
 

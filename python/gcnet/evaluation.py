@@ -29,22 +29,13 @@ from tqdm import tqdm
 from data_prep import build_lmdb, lmdb_folder
 from data_prep.atomic import replacing
 from data_prep.pairs import read_pairs
-from gcnet import (
-    caffe_log,
-    evaluated,
-    figures,
-    paper,
-    paper_figures,
-    report,
-    runs,
-    statistics,
-    tables,
-)
+from gcnet import evaluated, figures, paper, paper_figures, report, runs, statistics, tables
 from gcnet.engine import TITLES, available_cores
 from gcnet.errors import InputError
 from gcnet.evaluated import Predictions, by_sequence
 from gcnet.net_outputs import FEATURES, GCNETS, GENERATED, WHITE, central_crop, forward
 from gcnet.protocol import CLASSES, FOLDS
+from gcnet.train import caffe_log
 
 COUNTS = ("frame", "sequence")
 

@@ -15,8 +15,9 @@ import matplotlib.pyplot as plt
 
 from data_prep.atomic import replacing
 from data_prep.build_lmdb import COPIES
-from gcnet import caffe_log, prototxt, runs, training, variants
+from gcnet import prototxt, runs, variants
 from gcnet.errors import InputError
+from gcnet.train import caffe_log, cross_validation
 
 FOLDER = runs.RUNS / "readings"
 HIGHEST_SHOWN = 5000
@@ -192,7 +193,7 @@ def _train(name, index, fold):
     log_path = FOLDER / name / f"fold{fold}" / "caffe.log"
     if not caffe_log.of_file(log_path).diverged:
         try:
-            training.train(
+            cross_validation.train(
                 FOLDER / name,
                 net=experiment.net,
                 index=index,

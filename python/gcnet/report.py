@@ -18,10 +18,11 @@ from markupsafe import Markup
 from data_prep import lmdb_folder
 from data_prep.atomic import replacing
 from data_prep.pairs import PAIR_SHAPE, open_pairs
-from gcnet import caffe_log, figures, paper, runs, tables
+from gcnet import figures, paper, runs, tables
 from gcnet.engine import TITLES
 from gcnet.errors import InputError
 from gcnet.protocol import FOLDS
+from gcnet.train import caffe_log
 from torchcaffe.schema.caffe_pb2 import Datum
 
 FACE = 64

@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 from gcnet import runs
-from gcnet.caffe_log import CaffeLog
+from gcnet.train.caffe_log import CaffeLog
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = REPOSITORY / "docker" / "image.sh"

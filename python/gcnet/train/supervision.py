@@ -27,9 +27,9 @@ from tqdm import tqdm
 from data_prep.atomic import replacing
 from gcnet import engine as engines
 from gcnet import runs
-from gcnet.caffe_log import CaffeLog, failure
 from gcnet.engine import ROOT
 from gcnet.errors import InputError
+from gcnet.train.caffe_log import CaffeLog, failure
 
 KEPT_SNAPSHOTS = 2
 """Snapshots that are kept during a training: the newest, and one to fall back to."""
