@@ -71,7 +71,7 @@ train cpu cpu 10 16
 train gpu "$device" 10 16
 difference=$(python - "$scratch/cpu/fold0/caffe.log" "$scratch/gpu/fold0/caffe.log" <<'COMPARE'
 import sys
-from gcnet import caffe_log
+from gcnet.train import caffe_log
 from pathlib import Path
 
 cpu, gpu = (caffe_log.of_file(Path(path)).train for path in sys.argv[1:])

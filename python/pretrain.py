@@ -6,8 +6,9 @@ import sys
 
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 from data_prep.lmdbs.build import IDENTITY_COPIES
-from gcnet import pretraining, runs
+from gcnet import runs
 from gcnet.engine import ENGINES
+from gcnet.train import encoders
 from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
@@ -23,14 +24,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=pretraining.PARTS)
+    parser.add_argument("part", choices=encoders.PARTS)
     parser.add_argument("--index", required=True, help="index.csv of aligned faces of many people")
     parser.add_argument(
         "-o", "--output", default=runs.ROOT / "weights", metavar="FOLDER",
         help="folder of encoder1.caffemodel or encoder2.caffemodel (default weights/)",
     )  # fmt: skip
     parser.add_argument(
-        "--runs", default=pretraining.FOLDER, metavar="FOLDER",
+        "--runs", default=encoders.FOLDER, metavar="FOLDER",
         help="where it trains, in a folder of its own (default runs/pretrain)",
     )  # fmt: skip
     parser.add_argument("--max-iter", type=int, help="iterations (default: the solver's, 300000)")
@@ -49,7 +50,7 @@ def main():
         help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
     )  # fmt: skip
     chosen = parser.parse_args()
-    pretraining.pretrain(
+    encoders.pretrain(
         chosen.part,
         index=chosen.index,
         output=chosen.output,

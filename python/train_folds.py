@@ -6,8 +6,9 @@ import sys
 
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 from data_prep.lmdbs.build import COPIES
-from gcnet import runs, training
+from gcnet import runs
 from gcnet.engine import ENGINES
+from gcnet.train import cross_validation
 from gcnet_base.errors import one_line_errors
 from gcnet_base.protocol import CLASSES
 
@@ -55,12 +56,12 @@ def main():
         help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
     )  # fmt: skip
     chosen = parser.parse_args()
-    run = training.train(
+    run = cross_validation.train(
         chosen.run,
         net=chosen.net,
         index=chosen.index,
         classes=chosen.classes,
-        folds=training.parse_folds(chosen.folds),
+        folds=cross_validation.parse_folds(chosen.folds),
         max_iter=chosen.max_iter,
         batch=chosen.batch,
         engine=chosen.engine,

@@ -5,7 +5,8 @@ import tiny
 import torch
 
 from data_prep.lmdbs import places
-from gcnet import caffe_train, engine, experiments, pretraining, prototxt, runs
+from gcnet import engine, experiments, prototxt, runs
+from gcnet.train import encoders, supervision
 from gcnet_base.errors import InputError
 
 
@@ -45,9 +46,9 @@ def test_each_fold_is_given_the_gpu_one_after_the_other(a_gpu, index, tmp_path, 
     seen = []
 
     def train_side_by_side(trainings, caffe, jobs, lock):
-        seen.append((jobs, [caffe_train._arguments(one, caffe)[-4:] for one in trainings]))
+        seen.append((jobs, [supervision._arguments(one, caffe)[-4:] for one in trainings]))
 
-    monkeypatch.setattr(caffe_train, "train_side_by_side", train_side_by_side)
+    monkeypatch.setattr(supervision, "train_side_by_side", train_side_by_side)
     run = tiny.train(
         tmp_path / "run", index, "cnn", runs.PROTOTXT, folds=[0, 1], batch=7, device="gpu:3"
     )
@@ -100,9 +101,9 @@ def test_pretraining_is_given_the_gpu(a_gpu, index, tmp_path, monkeypatch):
         seen.extend(trainings)
         raise InputError("far enough")
 
-    monkeypatch.setattr(caffe_train, "train_side_by_side", train_side_by_side)
+    monkeypatch.setattr(supervision, "train_side_by_side", train_side_by_side)
     with pytest.raises(InputError, match="far enough"):
-        pretraining.pretrain(
+        encoders.pretrain(
             "identity", index=index, output=tmp_path / "weights", work=tmp_path / "runs",
             max_iter=1, batch=7, engine="torch", copies=0, seed=1, folder=runs.PROTOTXT,
             command="pretrain.py", device="gpu:2",

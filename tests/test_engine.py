@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gcnet import engine, prototxt, runs
-from gcnet.caffe_log import CaffeLog, failure
+from gcnet.train.caffe_log import CaffeLog, failure
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable
 from gcnet_base.protocol import CLASSES

@@ -22,8 +22,8 @@ from gcnet import (
     runs,
     scatter,
     sequence_frames,
-    training,
 )  # fmt: skip
+from gcnet.train import cross_validation
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
 from gcnet_base.protocol import CLASSES, EXPRESSIONS
@@ -62,7 +62,7 @@ def write_run(folder, net, index, nets, folds):
     run = runs.Run(folder, settings, "figures", "", "today")
     runs.save(run)
     for fold in folds:
-        training._prepare(run, fold, runs.build_lmdbs(run, fold), "cpu")
+        cross_validation._prepare(run, fold, runs.build_lmdbs(run, fold), "cpu")
         deploy = str(run.fold_folder(fold) / "deploy.prototxt")
         untrained = Net(deploy, TEST, stages=run.stages(fold))
         for name, blobs in untrained.params.items():

@@ -9,7 +9,8 @@ import pytest
 import tiny
 
 from data_prep.lmdbs import places
-from gcnet import pretraining, runs
+from gcnet import runs
+from gcnet.train import encoders
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, sha256
 from torchcaffe.schema.caffe_pb2 import NetParameter
@@ -52,13 +53,13 @@ def pretrain(part, index, output, nets, **changes):
         "device": "cpu",
     }  # fmt: skip
     work = nets.parent / "runs"
-    return pretraining.pretrain(part, index, output, work, folder=nets, **{**settings, **changes})
+    return encoders.pretrain(part, index, output, work, folder=nets, **{**settings, **changes})
 
 
 @pytest.fixture(scope="module")
 def weights(index, nets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
-    return [pretrain(part, index, folder, nets) for part in pretraining.PARTS]
+    return [pretrain(part, index, folder, nets) for part in encoders.PARTS]
 
 
 def test_weights_are_the_encoder_of_the_trained_net_and_say_where_they_come_from(weights):

@@ -16,8 +16,9 @@ import pytest
 import tiny
 
 from data_prep.lmdbs import places
-from gcnet import caffe_train, engine, evaluation, prototxt, runs, training
-from gcnet.caffe_log import CaffeLog
+from gcnet import engine, evaluation, prototxt, runs
+from gcnet.train import cross_validation, supervision
+from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
 
@@ -251,7 +252,7 @@ def test_another_start_in_a_new_folder_meanwhile_is_seen(index, nets, tmp_path, 
     def other_start(run, caffe, fold, description):
         runs.save(replace(run, settings=replace(run.settings, seed=99)))
 
-    monkeypatch.setattr(training, "_check_start", other_start)
+    monkeypatch.setattr(cross_validation, "_check_start", other_start)
     with pytest.raises(InputError, match="seed 99, now 1"):
         tiny.train(folder, index, "cnn", nets)
     assert not (folder / "fold0").exists()
@@ -321,7 +322,7 @@ def assert_stopped_with_a_snapshot(run, fold):
 
 
 def assert_no_caffe_is_left(run):
-    with caffe_train.locked(run.folder):  # every Caffe holds the lock
+    with supervision.locked(run.folder):  # every Caffe holds the lock
         pass
 
 
@@ -330,7 +331,7 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
 ):
     # S1R1, whose Python layers bring an interpreter with signal handlers of its own into Caffe.
     nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", batch=2, edit=often_displayed)
-    monkeypatch.setattr(caffe_train, "SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(supervision, "SECONDS_BETWEEN_LINES", 0)
 
     def interrupt():
         time.sleep(1)
@@ -383,11 +384,11 @@ def test_time_left_lets_each_waiting_fold_start_where_one_ends():
         SimpleNamespace(iterations_left=10, seconds_per_iteration=2.0),
         SimpleNamespace(iterations_left=50, seconds_per_iteration=2.0),
     ]
-    assert caffe_train._seconds_left(running, []) == 100
-    assert caffe_train._seconds_left(running, [30, 30]) == 140  # one ends at 20, 80 and 140
+    assert supervision._seconds_left(running, []) == 100
+    assert supervision._seconds_left(running, [30, 30]) == 140  # one ends at 20, 80 and 140
     running[0].seconds_per_iteration = None
-    assert caffe_train._seconds_left(running, [60]) == 140
-    assert caffe_train._seconds_left(running[:1], []) is None
+    assert supervision._seconds_left(running, [60]) == 140
+    assert supervision._seconds_left(running[:1], []) is None
 
 
 def test_no_jobs_are_told(index, nets, tmp_path):
@@ -396,7 +397,7 @@ def test_no_jobs_are_told(index, nets, tmp_path):
 
 
 def test_a_run_that_is_being_trained_is_left_alone(unbroken, index, nets):
-    with caffe_train.locked(unbroken.folder), pytest.raises(InputError, match="being trained by another"):
+    with supervision.locked(unbroken.folder), pytest.raises(InputError, match="being trained by another"):
         resume(unbroken, index, nets)
 
 
@@ -404,10 +405,10 @@ def test_a_run_that_is_being_trained_is_left_alone(unbroken, index, nets):
     "text, folds", [("0-9", list(range(10))), ("3,0", [0, 3]), ("1-2,2", [1, 2])]
 )
 def test_folds_are_read_as_typed(text, folds):
-    assert training.parse_folds(text) == folds
+    assert cross_validation.parse_folds(text) == folds
 
 
 @pytest.mark.parametrize("text", ["", "10", "0-10", "a", "3-", "-1", "5-3"])
 def test_folds_that_do_not_exist_are_told(text):
     with pytest.raises(InputError, match="folds"):
-        training.parse_folds(text)
+        cross_validation.parse_folds(text)

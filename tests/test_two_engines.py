@@ -10,7 +10,7 @@ import tiny
 
 from data_prep.lmdbs import places
 from gcnet import evaluation, prototxt, runs
-from gcnet.caffe_log import CaffeLog
+from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("bvlc")

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from data_prep.index import COLUMNS
-from gcnet import prototxt, runs, training
+from gcnet import prototxt, runs
+from gcnet.train import cross_validation
 from gcnet_base.protocol import EXPRESSIONS
 
 SUBJECTS = 11
@@ -54,4 +55,4 @@ def train(folder, index, net, prototxt, **changes):
         "net": net, "index": index, "classes": "7", "folds": [0], "max_iter": 2, "batch": None,
         "engine": None, "weights": [], "copies": 0, "seed": 1, "prototxt": prototxt, "command": "train_folds.py",
     }  # fmt: skip
-    return training.train(folder, **{**settings, **changes})
+    return cross_validation.train(folder, **{**settings, **changes})

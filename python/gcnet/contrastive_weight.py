@@ -16,8 +16,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gcnet import evaluation, figures, paper_figures, prototxt, runs, training, variants
+from gcnet import evaluation, figures, paper_figures, prototxt, runs, variants
 from gcnet.evaluated import by_sequence
+from gcnet.train import cross_validation
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
 
@@ -43,9 +44,9 @@ def parse(text):
 def figure11(run, weights, device, jobs, command):
     """Figure 11 of a Run, as (Figure, caption), after training and testing what is missing.
 
-    `device` and `jobs` as of training.train, `command` what the new runs say they were made by.
-    Raises InputError: the run has no contrastive loss, its files have changed, or as
-    training.train.
+    `device` and `jobs` as of cross_validation.train, `command` what the new runs say they were made
+    by. Raises InputError: the run has no contrastive loss, its files have changed, or as
+    cross_validation.train.
     """
     runs_by_weight = {weight: trained(run, weight, device, jobs, command) for weight in weights}
     measured = {weight: evaluation.up_to_date(one) for weight, one in runs_by_weight.items()}
@@ -104,7 +105,7 @@ def trained(run, weight, device, jobs, command):
         return prototxt.set_value(net, "loss_weight", f"{weight:g}", LOSS), solver
 
     variants.write(changed, sources, settings.net, change)
-    return training.train(
+    return cross_validation.train(
         folder / f"{weight:g}", **same, folds=FOLDS, prototxt=changed, command=command,
         device=device, jobs=jobs,
     )

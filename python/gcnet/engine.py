@@ -58,7 +58,7 @@ class Engine:
         Another number adds up in another order, so that the last bits differ. Raises InputError
         with the module's own error line, or with Caffe's.
         """
-        from gcnet.caffe_log import failure
+        from gcnet.train.caffe_log import failure
 
         environment = self.environment(log_level=2)
         if threads:
@@ -84,7 +84,7 @@ class Engine:
         number = gpu_of(device)
         if number is None:
             return None
-        from gcnet.caffe_log import failure
+        from gcnet.train.caffe_log import failure
 
         asked = subprocess.run(
             [*self.caffe, "device_query", "-gpu", str(number)],

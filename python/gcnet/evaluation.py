@@ -28,20 +28,11 @@ from tqdm import tqdm
 
 from data_prep.lmdbs import build, contents, places
 from data_prep.lmdbs.records import read_pairs
-from gcnet import (
-    caffe_log,
-    evaluated,
-    figures,
-    paper,
-    paper_figures,
-    report,
-    runs,
-    statistics,
-    tables,
-)
+from gcnet import evaluated, figures, paper, paper_figures, report, runs, statistics, tables
 from gcnet.engine import TITLES
 from gcnet.evaluated import Predictions, by_sequence
 from gcnet.net_outputs import FEATURES, GCNETS, GENERATED, WHITE, central_crop, forward
+from gcnet.train import caffe_log
 from gcnet_base.atomic import replacing
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError

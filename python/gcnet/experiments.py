@@ -15,9 +15,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gcnet import caffe_log, caffe_train, evaluation, figures, paper_figures, report, runs, tables
+from gcnet import evaluation, figures, paper_figures, report, runs, tables
 from gcnet.evaluated import finished_folds
 from gcnet.net_outputs import GCNETS
+from gcnet.train import caffe_log, supervision
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, database_name, portable
@@ -147,8 +148,8 @@ def run(name, scale_name, nets=(), device="cpu"):
     """Do the experiment EXPERIMENTS[name] at SCALES[scale_name].
 
     `nets`: train only these of its nets; the results are of all that are trained. `device` is as
-    training.train takes it. Raises InputError: a database that is not there, or a command that
-    fails, after its own message.
+    cross_validation.train takes it. Raises InputError: a database that is not there, or a command
+    that fails, after its own message.
     """
     experiment, scale = EXPERIMENTS[name], SCALES[scale_name]
     length = _length(experiment, scale)
@@ -318,7 +319,7 @@ def _do(*arguments, made=None):
     Raises InputError if it fails; `made` is what to delete if its settings are not wanted any more.
     """
     print(f"$ python {shlex.join(arguments)}", flush=True)
-    with caffe_train.terminate_as_interrupt():
+    with supervision.terminate_as_interrupt():
         # A shell's background job ignores SIGINT and would pass that on to the command, which in its
         # session of its own gets SIGINT from here alone.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)

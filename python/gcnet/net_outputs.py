@@ -42,7 +42,7 @@ def forward(run, fold, images, blobs, references=None, threads=None):
         given, made = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
         np.savez(given, **inputs)
         engines.find(run.settings.engine).run_module(
-            "gcnet.forward",
+            "gcnet.in_caffe.forward",
             "--net", portable(folder / "deploy.prototxt"),
             "--stages", ",".join(run.stages(fold)),
             "--weights", portable(run.final_caffemodel(fold)),

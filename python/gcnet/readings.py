@@ -14,7 +14,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from data_prep.lmdbs.build import COPIES
-from gcnet import caffe_log, prototxt, runs, training, variants
+from gcnet import prototxt, runs, variants
+from gcnet.train import caffe_log, cross_validation
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 
@@ -192,7 +193,7 @@ def _train(name, index, fold):
     log_path = FOLDER / name / f"fold{fold}" / "caffe.log"
     if not caffe_log.of_file(log_path).diverged:
         try:
-            training.train(
+            cross_validation.train(
                 FOLDER / name,
                 net=experiment.net,
                 index=index,

@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from data_prep.lmdbs import contents
 from data_prep.lmdbs.records import PAIR_SHAPE, open_pairs
-from gcnet import caffe_log, figures, paper, runs, tables
+from gcnet import figures, paper, runs, tables
 from gcnet.engine import TITLES
+from gcnet.train import caffe_log
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.protocol import FOLDS

@@ -2,8 +2,8 @@
 
 In the images of BVLC Caffe `python3` is the Python 3.9 that pycaffe is compiled for. There the
 environment variable GCNET_PYTHON names the Python of gcnet's programs, and what 3.9 is asked to run
-is handed over to that. What runs inside Caffe's Python (gcnet.forward, gcnet.starting_point and
-gcnet_layers) does without this module.
+is handed over to that. What runs inside Caffe's Python (gcnet.in_caffe and gcnet_layers) does
+without this module.
 """
 
 import os

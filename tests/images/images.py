@@ -14,7 +14,7 @@ import tiny
 
 from data_prep.lmdbs import places
 from gcnet import runs
-from gcnet.caffe_log import CaffeLog
+from gcnet.train.caffe_log import CaffeLog
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = REPOSITORY / "docker" / "image.sh"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from gcnet.caffe_log import CaffeLog
+from gcnet.train.caffe_log import CaffeLog
 from parity.engines import (
     ENGINES,
     assert_close,

@@ -1,6 +1,6 @@
-"""Run a net forward over many inputs. Runs in the engine's Python (3.9, numpy and caffe only).
+"""Run a net forward over many inputs.
 
-    python -m gcnet.forward --net deploy.prototxt --weights x.caffemodel --inputs in.npz \\
+    python -m gcnet.in_caffe.forward --net deploy.prototxt --weights x.caffemodel --inputs in.npz \\
         --blobs probabilities,generated --output out.npz
 """
 
@@ -10,14 +10,14 @@ import sys
 import caffe
 import numpy as np
 
-from gcnet import caffemodel
+from gcnet.in_caffe import weights
 from gcnet_base.errors import InputError, one_line_errors
 
 
 @one_line_errors
 def main():
     parser = argparse.ArgumentParser(
-        prog="python -m gcnet.forward",
+        prog="python -m gcnet.in_caffe.forward",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -32,7 +32,7 @@ def main():
 
     stages = [stage for stage in arguments.stages.split(",") if stage]
     net = caffe.Net(arguments.net, caffe.TEST, stages=stages)
-    caffemodel.check(net, arguments.weights, every_layer=True)
+    weights.check(net, arguments.weights, every_layer=True)
     net.copy_from(arguments.weights)
     wanted = arguments.blobs.split(",")
     for blob in wanted:

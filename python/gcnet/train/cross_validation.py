@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gcnet import caffe_train, runs
 from gcnet import engine as engines
-from gcnet.caffe_train import Training, say
+from gcnet import runs
+from gcnet.train import supervision
+from gcnet.train.supervision import Training, say
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
 from gcnet_base.paths import database_name
@@ -60,7 +61,7 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
     descriptions = {fold: runs.build_lmdbs(run, fold) for fold in folds}
     if not (run.folder / "run.json").exists():
         _check_start(run, caffe, folds[0], descriptions[folds[0]])
-    with caffe_train.locked(run.folder) as lock, caffe_train.terminate_as_interrupt():
+    with supervision.locked(run.folder) as lock, supervision.terminate_as_interrupt():
         # Once more, as another process may have made the run folder meanwhile.
         run = runs.open_or_new(folder, settings, command, date)
         runs.save(run)
@@ -73,7 +74,7 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
                 _prepare(run, fold, description, device)
                 unfinished.append(_training(run, fold, description, gpu))
         jobs = jobs or (available_cores() if gpu is None else 1)
-        caffe_train.train_side_by_side(unfinished, caffe, jobs, lock)
+        supervision.train_side_by_side(unfinished, caffe, jobs, lock)
     return run
 
 
@@ -93,7 +94,7 @@ def _check_start(run, caffe, fold, description):
     with tempfile.TemporaryDirectory() as scratch:
         trial = replace(run, folder=Path(scratch))
         _prepare(trial, fold, description, "cpu")
-        caffe_train.starting_point(_training(trial, fold, description, None), caffe)
+        supervision.starting_point(_training(trial, fold, description, None), caffe)
 
 
 def _prepare(run, fold, description, device):
@@ -102,6 +103,6 @@ def _prepare(run, fold, description, device):
     folder.mkdir(exist_ok=True)
     recorded = folder / "fold.json"
     if not recorded.exists():
-        caffe_train.write(recorded, json.dumps(description, indent=1) + "\n")
+        supervision.write(recorded, json.dumps(description, indent=1) + "\n")
     for name, text in runs.render(run, fold, description["test"]["records"], device).items():
-        caffe_train.write(folder / f"{name}.prototxt", text)
+        supervision.write(folder / f"{name}.prototxt", text)

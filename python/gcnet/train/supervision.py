@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from gcnet import runs
-from gcnet.caffe_log import CaffeLog, failure
+from gcnet.train.caffe_log import CaffeLog, failure
 from gcnet_base.atomic import replacing
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
@@ -128,11 +128,11 @@ def train_side_by_side(trainings, caffe, jobs, lock):
 
 
 def starting_point(training, caffe):
-    """What gcnet.starting_point says of the snapshots, or without any of the weights."""
+    """What gcnet.in_caffe.starting_point says of the snapshots, or without any of the weights."""
     snapshots = [portable(path) for path in training.folder.snapshots().values()]
     start = ["--weights", *training.weights] if training.weights and not snapshots else []
     said = caffe.run_module(
-        "gcnet.starting_point", _solver(training), "--snapshots", *snapshots, *start
+        "gcnet.in_caffe.starting_point", _solver(training), "--snapshots", *snapshots, *start
     )
     return json.loads(said)
 

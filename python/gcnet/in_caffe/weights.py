@@ -1,4 +1,4 @@
-"""Does a .caffemodel belong to a net? Runs in the engine's Python (3.9, numpy and caffe only)."""
+"""Does a .caffemodel belong to a net?"""
 
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError

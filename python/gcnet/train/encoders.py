@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from data_prep.lmdbs import build, places
-from gcnet import caffe_log, caffe_train, prototxt, runs
 from gcnet import engine as engines
-from gcnet.caffe_train import Training, say
+from gcnet import prototxt, runs
+from gcnet.train import caffe_log, supervision
+from gcnet.train.supervision import Training, say
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.paths import database_name, portable, sha256
@@ -49,12 +50,11 @@ def pretrain(
 
     `output` is the folder of the weights, `work` the folder for the trainings, `folder` that of the
     prototxt files. `max_iter` and `batch` None mean what solver and net say; `device` is as
-    training.train takes it. Every subject with two images or more is an identity,
-    one image of each is for testing. Ctrl-C lets Caffe take a snapshot, from which the same call
-    goes on.
+    cross_validation.train takes it. Every subject with two images or more is an identity, one image
+    of each is for testing. Ctrl-C lets Caffe take a snapshot, from which the same call goes on.
 
     Raises InputError: an index that cannot be used, weights of other settings or of unknown origin
-    at the place of the result, and as training does.
+    at the place of the result, and as cross_validation.train does.
     """
     part, caffe = PARTS[name], engines.find(engine)
     gpu = caffe.gpu(device)
@@ -89,14 +89,14 @@ def pretrain(
     counts = {kind: data[kind]["records"] for kind in ("train", "test")}
     identities = len(data["class_names"])
     about = f"{counts['train']} faces of {identities} identities, {counts['test']} for testing"
-    with caffe_train.locked(path) as lock, caffe_train.terminate_as_interrupt():
+    with supervision.locked(path) as lock, supervision.terminate_as_interrupt():
         started = _started(path, command)
         if not trained.is_finished():
             rendered = _rendered(paths, texts, settings, path, lmdbs, data, device)
             for kind, text in rendered.items():
-                caffe_train.write(path / f"{kind}.prototxt", text)
+                supervision.write(path / f"{kind}.prototxt", text)
             training = Training(name, about, trained, (), portable(folder), gpu)
-            caffe_train.train_side_by_side([training], caffe, 1, lock)
+            supervision.train_side_by_side([training], caffe, 1, lock)
         trained.check_finished()
         description = {
             **started,
@@ -124,7 +124,7 @@ def _started(path, command):
             "revision": runs.git_revision(),
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         }
-        caffe_train.write(recorded, json.dumps(started, indent=1) + "\n")
+        supervision.write(recorded, json.dumps(started, indent=1) + "\n")
     return json.loads(recorded.read_text(encoding="utf-8"))
 
 
