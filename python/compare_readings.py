@@ -3,8 +3,9 @@
 import argparse
 import sys
 
+import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
-from gcnet import readings
+from gcnet.methods.gcnet import readings
 from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example (the pictures and the table of docs/decisions.md):

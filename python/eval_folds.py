@@ -3,8 +3,9 @@
 import argparse
 import sys
 
+import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
-from gcnet import evaluation
+from gcnet.report import of_runs
 from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
@@ -32,7 +33,7 @@ def main():
             help="tables in this form on standard output, all else on standard error",
         )  # fmt: skip
     chosen = parser.parse_args()
-    return 0 if evaluation.evaluate_all(chosen.runs, chosen.index, chosen.form) else 1
+    return 0 if of_runs.evaluate_all(chosen.runs, chosen.index, chosen.form) else 1
 
 
 if __name__ == "__main__":

@@ -4,8 +4,12 @@ import argparse
 import shlex
 import sys
 
+import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
-from gcnet import contrastive_weight, evaluated, figures, paper_figures, runs
+from gcnet import runs
+from gcnet.evaluate import evaluated
+from gcnet.methods.gcnet import contrastive_weight, figures
+from gcnet.report import plots
 from gcnet_base.errors import one_line_errors
 from gcnet_base.paths import portable
 from gcnet_base.protocol import FOLDS
@@ -32,7 +36,7 @@ def main():
     chosen = _parser().parse_args()
     run = runs.load(chosen.run)
     if chosen.figure == "fig4":
-        figure, caption = paper_figures.figure4(evaluated.load(run), chosen.fold)
+        figure, caption = figures.figure4(evaluated.load(run), chosen.fold)
     elif chosen.figure == "fig11":
         weights = contrastive_weight.parse(chosen.loss_weights)
         command = shlex.join(["python", *sys.argv])
@@ -40,11 +44,11 @@ def main():
             run, weights, chosen.device, chosen.jobs, command
         )
     else:
-        draw = {"fig5": paper_figures.figure5, "fig6": paper_figures.figure6}[chosen.figure]
+        draw = {"fig5": figures.figure5, "fig6": figures.figure6}[chosen.figure]
         cnn = evaluated.load(runs.load(chosen.cnn))
         figure, caption = draw(evaluated.load(run), cnn, chosen.fold)
     print(caption)
-    for path in figures.save(figure, paper_figures.stem(run, chosen.figure), caption):
+    for path in plots.save(figure, figures.stem(run, chosen.figure), caption):
         print(f"written: {portable(path)}")
 
 

@@ -3,9 +3,10 @@
 import argparse
 import sys
 
+import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
-from gcnet import prediction
 from gcnet.engine import ENGINES
+from gcnet.report import predictions
 from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
@@ -37,7 +38,7 @@ def main():
         "--engine", choices=ENGINES, help="which Caffe (default: the one that trained the run)"
     )
     chosen = parser.parse_args()
-    any_face = prediction.predict_all(
+    any_face = predictions.predict_all(
         chosen.run, chosen.pictures, chosen.fold, chosen.output, chosen.engine
     )
     return 0 if any_face else 1

@@ -5,9 +5,9 @@ import shlex
 import sys
 
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
-from data_prep.lmdbs.build import IDENTITY_COPIES
-from gcnet import runs
+from data_prep.lmdbs.build import IDENTITY_COPIES, SEED
 from gcnet.engine import ENGINES
+from gcnet.models import PROTOTXT
 from gcnet.train import encoders
 from gcnet_base.errors import one_line_errors
 
@@ -27,7 +27,7 @@ def main():
     parser.add_argument("part", choices=encoders.PARTS)
     parser.add_argument("--index", required=True, help="index.csv of aligned faces of many people")
     parser.add_argument(
-        "-o", "--output", default=runs.ROOT / "weights", metavar="FOLDER",
+        "-o", "--output", default=encoders.WEIGHTS, metavar="FOLDER",
         help="folder of encoder1.caffemodel or encoder2.caffemodel (default weights/)",
     )  # fmt: skip
     parser.add_argument(
@@ -44,26 +44,24 @@ def main():
         "--copies", type=int, default=IDENTITY_COPIES,
         help="augmented copies of each face (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=1, help="of data and training (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of data and training (%(default)s)")
     parser.add_argument(
-        "--prototxt", default=runs.PROTOTXT, metavar="FOLDER",
+        "--prototxt", default=PROTOTXT, metavar="FOLDER",
         help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
     )  # fmt: skip
     chosen = parser.parse_args()
-    encoders.pretrain(
-        chosen.part,
+    settings = encoders.Settings(
+        part=chosen.part,
         index=chosen.index,
-        output=chosen.output,
-        work=chosen.runs,
         max_iter=chosen.max_iter,
         batch=chosen.batch,
-        engine=chosen.engine,
-        device=chosen.device,
         copies=chosen.copies,
         seed=chosen.seed,
-        folder=chosen.prototxt,
-        command=shlex.join(["python", *sys.argv]),
+        engine=chosen.engine,
+        prototxt=chosen.prototxt,
     )
+    command = shlex.join(["python", *sys.argv])
+    encoders.pretrain(settings, command, chosen.output, chosen.runs, chosen.device)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ and a report."""
 import argparse
 import sys
 
+import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
-from gcnet import experiments
+from gcnet.methods.gcnet import experiments
 from gcnet_base.errors import one_line_errors
 
 EXAMPLE = """example:
@@ -40,7 +41,7 @@ def main():
         return
     nets = [net for net in chosen.nets.split(",") if net]
     for net in nets:
-        if net not in experiments.EXPERIMENTS[chosen.what].nets:
+        if net not in [model.name for model in experiments.EXPERIMENTS[chosen.what].models]:
             parser.error(f"--nets: {chosen.what} has no {net}")
     experiments.run(chosen.what, chosen.scale, nets, chosen.device)
 

@@ -4,10 +4,12 @@ import argparse
 import shlex
 import sys
 
+import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
-from data_prep.lmdbs.build import COPIES
-from gcnet import runs
+from data_prep.lmdbs.build import COPIES, SEED
+from gcnet import models, runs
 from gcnet.engine import ENGINES
+from gcnet.models import PROTOTXT
 from gcnet.train import cross_validation
 from gcnet_base.errors import one_line_errors
 from gcnet_base.protocol import CLASSES
@@ -27,7 +29,8 @@ def main():
     )
     parser.add_argument("--index", required=True, help="index.csv of aligned faces")
     parser.add_argument(
-        "--net", required=True, choices=runs.NETS, metavar="NET", help=", ".join(runs.NETS)
+        "--net", required=True, choices=models.names(), metavar="NET",
+        help=", ".join(models.names()),
     )
     parser.add_argument("--folds", default="0-9", help="as 0-9 or 0,3 (default %(default)s)")
     parser.add_argument(
@@ -50,28 +53,31 @@ def main():
     parser.add_argument(
         "--copies", type=int, default=COPIES, help="augmented copies of each face (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of data and training (%(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of data and training (%(default)s)")
     parser.add_argument(
-        "--prototxt", default=runs.PROTOTXT, metavar="FOLDER",
+        "--prototxt", default=PROTOTXT, metavar="FOLDER",
         help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
     )  # fmt: skip
     chosen = parser.parse_args()
-    run = cross_validation.train(
-        chosen.run,
+    settings = runs.Settings(
         net=chosen.net,
-        index=chosen.index,
         classes=chosen.classes,
-        folds=cross_validation.parse_folds(chosen.folds),
         max_iter=chosen.max_iter,
         batch=chosen.batch,
-        engine=chosen.engine,
-        device=chosen.device,
-        weights=[path for path in chosen.weights.split(",") if path],
+        index=chosen.index,
         copies=chosen.copies,
         seed=chosen.seed,
+        engine=chosen.engine,
+        weights={path: None for path in chosen.weights.split(",") if path},
         prototxt=chosen.prototxt,
-        command=shlex.join(["python", *sys.argv]),
-        jobs=chosen.jobs,
+    )
+    run = cross_validation.train(
+        settings,
+        cross_validation.parse_folds(chosen.folds),
+        shlex.join(["python", *sys.argv]),
+        chosen.run,
+        chosen.device,
+        chosen.jobs,
     )
     print(f"trained into {run.name}; now: python python/eval_folds.py {run.name}")
 

@@ -12,6 +12,8 @@ import subprocess
 import pytest
 import torch
 
+import gcnet.methods  # noqa: F401 (registers the models)
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("TEST_SEED", "1")
 

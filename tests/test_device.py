@@ -5,7 +5,9 @@ import tiny
 import torch
 
 from data_prep.lmdbs import places
-from gcnet import engine, experiments, prototxt, runs
+from gcnet import engine, prototxt
+from gcnet.methods.gcnet import experiments
+from gcnet.models import PROTOTXT
 from gcnet.train import encoders, supervision
 from gcnet_base.errors import InputError
 
@@ -31,7 +33,7 @@ def index(tmp_path):
 def test_a_gpu_that_is_not_there_ends_the_training(name, message, bvlc, index, tmp_path):
     with pytest.raises(InputError, match=message):
         tiny.train(
-            tmp_path / "run", index, "cnn", runs.PROTOTXT, engine=name, batch=7, device="gpu:0"
+            tmp_path / "run", index, "cnn", PROTOTXT, engine=name, batch=7, device="gpu:0"
         )
     assert not (tmp_path / "run").exists() and not places.LMDBS.exists()
 
@@ -50,7 +52,7 @@ def test_each_fold_is_given_the_gpu_one_after_the_other(a_gpu, index, tmp_path, 
 
     monkeypatch.setattr(supervision, "train_side_by_side", train_side_by_side)
     run = tiny.train(
-        tmp_path / "run", index, "cnn", runs.PROTOTXT, folds=[0, 1], batch=7, device="gpu:3"
+        tmp_path / "run", index, "cnn", PROTOTXT, folds=[0, 1], batch=7, device="gpu:3"
     )
     solvers = [run.fold_folder(fold) / "solver.prototxt" for fold in (0, 1)]
     assert seen == [(1, [["-solver", str(path), "-gpu", "3"] for path in solvers])]
@@ -60,7 +62,7 @@ def test_each_fold_is_given_the_gpu_one_after_the_other(a_gpu, index, tmp_path, 
 
 
 def test_trainings_are_on_the_cpu_unless_told_otherwise(index, tmp_path):
-    run = tiny.train(tmp_path / "run", index, "cnn", runs.PROTOTXT, batch=7, max_iter=1)
+    run = tiny.train(tmp_path / "run", index, "cnn", PROTOTXT, batch=7, max_iter=1)
     solver = (run.fold_folder(0) / "solver.prototxt").read_text()
     assert prototxt.values(solver, "solver_mode") == ["CPU"]
     assert "Use CPU." in (run.fold_folder(0) / "caffe.log").read_text()
@@ -103,11 +105,12 @@ def test_pretraining_is_given_the_gpu(a_gpu, index, tmp_path, monkeypatch):
 
     monkeypatch.setattr(supervision, "train_side_by_side", train_side_by_side)
     with pytest.raises(InputError, match="far enough"):
+        settings = encoders.Settings(
+            part="identity", index=index, max_iter=1, batch=7, engine="torch", copies=0
+        )
         encoders.pretrain(
-            "identity", index=index, output=tmp_path / "weights", work=tmp_path / "runs",
-            max_iter=1, batch=7, engine="torch", copies=0, seed=1, folder=runs.PROTOTXT,
-            command="pretrain.py", device="gpu:2",
-        )  # fmt: skip
+            settings, "pretrain.py", tmp_path / "weights", tmp_path / "runs", device="gpu:2"
+        )
     assert [training.gpu for training in seen] == [2]
     assert "device_id: 2" in (seen[0].folder.path / "solver.prototxt").read_text()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gcnet import engine, prototxt, runs
+from gcnet import engine, models, prototxt, runs
+from gcnet.models import PROTOTXT
 from gcnet.train.caffe_log import CaffeLog, failure
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable
@@ -72,14 +73,18 @@ def test_a_log_level_that_is_none_is_told(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_a_solver_that_is_wrong_is_told_with_its_path(tmp_path, old, new, told):
-    for path in runs.PROTOTXT.glob("*cnn.prototxt"):
+    for path in PROTOTXT.glob("*cnn.prototxt"):
         (tmp_path / path.name).write_text(path.read_text())
     solver = tmp_path / "solver_cnn.prototxt"
     text = solver.read_text()
     assert f"\n{old}" in text
     solver.write_text(text.replace(f"\n{old}", f"\n{new}"))
     with pytest.raises(InputError, match=f"^{solver}: {told}"):
-        runs.settings("cnn", 7, None, 1, __file__, 0, 1, "bvlc", [], tmp_path)
+        runs.complete(
+            runs.Settings(
+                net="cnn", classes="7", batch=1, index=__file__, engine="bvlc", prototxt=tmp_path
+            )
+        )
 
 
 def test_without_caffe_the_remedy_is_told(monkeypatch):
@@ -179,13 +184,16 @@ def test_text_that_is_no_prototxt_is_told_with_its_line():
         prototxt.parse("max_iter = 3")
 
 
-@pytest.mark.parametrize("net", runs.NETS)
+@pytest.mark.parametrize("net", models.names())
 @pytest.mark.parametrize("classes, shift", [("6", "-5"), ("6+neutral", "-5"), ("7", "-6"), ("8", "-6")])
 def test_every_net_renders_for_every_set_of_classes(net, classes, shift, tmp_path):
     (tmp_path / "index.csv").write_text("image\n")
-    settings = runs.settings(
-        net, classes, 1000, 32, tmp_path / "index.csv", 0, 5, "bvlc", [], runs.PROTOTXT
-    )
+    settings = runs.complete(
+        runs.Settings(
+            net=net, classes=classes, max_iter=1000, batch=32, index=tmp_path / "index.csv",
+            copies=0, seed=5, engine="bvlc",
+        )
+    )  # fmt: skip
     run = runs.Run(tmp_path / "run", settings, "", "", "")
     texts = runs.render(run, 3, test_samples=65, device="cpu")
     for name in ("net", "deploy"):

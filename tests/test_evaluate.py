@@ -15,7 +15,9 @@ import pytest
 import tiny
 
 from data_prep.lmdbs import contents, places
-from gcnet import engine, evaluated, evaluation, paper, prototxt, runs
+from gcnet import engine, models, prototxt, published, runs
+from gcnet.evaluate import evaluated, scores, testing
+from gcnet.report import of_runs
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable, sha256
 
@@ -36,7 +38,7 @@ def predictions():
         (0, "a", "1", 0, (0.9, 0.1, 0.0)),
         (1, "b", "1", 1, (0.2, 0.7, 0.1)),
     ]
-    return evaluation.Predictions(
+    return evaluated.Predictions(
         NAMES,
         [{"subject": subject, "sequence": sequence} for _, subject, sequence, _, _ in rows],
         np.array([row[0] for row in rows]),
@@ -46,7 +48,7 @@ def predictions():
 
 
 def test_scores_are_the_hand_counted_ones():
-    scores = evaluation.scores(predictions())
+    scores = scores.scores(predictions())
     assert scores["folds"] == {
         0: {
             "frame": {"accuracy": pytest.approx(100 / 3), "samples": 3},
@@ -72,23 +74,23 @@ def test_scores_are_the_hand_counted_ones():
 
 def test_a_class_without_test_images_has_no_recall_and_one_fold_no_deviation():
     everything = predictions()
-    first = evaluation.Predictions(
+    first = evaluated.Predictions(
         NAMES, everything.records[:1], *(array[:1] for array in (
             everything.folds, everything.labels, everything.probabilities
         ))
     )  # fmt: skip
-    scores = evaluation.scores(first)
+    scores = scores.scores(first)
     assert scores["recall"] == {"anger": None, "fear": None, "neutral": 0.0}
     assert scores["frame"]["deviation"] is None
 
 
 def test_the_papers_number_is_that_of_the_cell():
-    assert paper.accuracies("s1r1", "7", "ckplus") == {"CK+ 7": 97.93}
-    assert paper.accuracies("s1r1", "8", "ckplus") == {"CK+ 8": 97.28}
-    assert paper.accuracies("cnn", "6", "mmi") == {"MMI": 77.68}
-    assert paper.accuracies("cnn", "6", "demo") == {"MMI": 77.68, "Oulu-CASIA": 83.96}
-    assert paper.accuracies("mlcnn", "7", "ckplus") == {"CK+ 7": None}
-    assert paper.accuracies("s1r1", "6", "ckplus") == {}
+    assert published.accuracies("s1r1", "7", "ckplus") == {"CK+ 7": 97.93}
+    assert published.accuracies("s1r1", "8", "ckplus") == {"CK+ 8": 97.28}
+    assert published.accuracies("cnn", "6", "mmi") == {"MMI": 77.68}
+    assert published.accuracies("cnn", "6", "demo") == {"MMI": 77.68, "Oulu-CASIA": 83.96}
+    assert published.accuracies("mlcnn", "7", "ckplus") == {"CK+ 7": None}
+    assert published.accuracies("s1r1", "6", "ckplus") == {}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def trained(bvlc, tmp_path_factory):
         index = tiny.write_database(folder / "tiny" / "faces")
         nets = tiny.write_prototxt(folder / "prototxt", "gcnet")
         run = tiny.train(folder / "run", index, "s1r1", nets)
-        tested = evaluation.evaluate(run)
+        tested = of_runs.evaluate(run)
         assert tested.folder == run.folder
         yield run, tested.results
 
@@ -126,7 +128,7 @@ def test_predictions_are_of_the_test_subjects_and_make_the_results(trained):
     assert written["frame"]["pooled"] == pytest.approx(100 * correct / 14)
     assert written["missing"] == list(range(1, 10))
     assert written["paper"] == {"CK+ 7": 97.93}
-    assert evaluation.coverage(results)[0].startswith("1 of 10 folds; not trained: 1, 2, 3")
+    assert of_runs.coverage(results)[0].startswith("1 of 10 folds; not trained: 1, 2, 3")
 
 
 def test_the_result_is_that_of_caffe_test(trained):
@@ -150,14 +152,14 @@ def test_photographs_are_tested_by_every_finished_fold(trained, tmp_path):
     photos = tiny.write_database(tmp_path / "photos" / "faces", seed=3)
     lines = photos.read_text().splitlines(keepends=True)
     photos.write_text("".join(lines[:4]) + "S00_surprise.png,S00,,,surprise,\n")
-    tested = evaluation.evaluate(run, photos)
+    tested = of_runs.evaluate(run, photos)
     results = tested.results
     assert tested.folder == run.folder / "on-photos"
     assert (tested.folder / "report.html").is_file()
     assert results["frame"]["samples"] == 4 - 1  # the neutral one is none of 7 classes
     assert results["paper"] == {}
     with pytest.raises(InputError, match="is what .* was trained on"):
-        evaluation.evaluate(run, ROOT / run.settings.index)
+        of_runs.evaluate(run, ROOT / run.settings.index)
 
 
 @pytest.fixture
@@ -185,14 +187,14 @@ def test_the_command_tells_a_truncated_caffemodel_in_one_line(copied):
 def test_mlcnn_needs_references_of_its_test_faces(trained):
     run, _ = trained
     with pytest.raises(InputError, match="a.png: has no reference, which .*mlcnn"):
-        evaluation._check_references(run, [{"image": "a.png", "reference": ""}])
+        testing._check_references(run, [{"image": "a.png", "reference": ""}])
 
 
 def test_a_damaged_fold_json_is_told(copied):
     recorded = copied.fold_folder(0) / "fold.json"
     recorded.write_text(recorded.read_text()[:40])
     with pytest.raises(InputError, match="fold.json: not readable"):
-        evaluation.evaluate(copied)
+        of_runs.evaluate(copied)
 
 
 def test_a_caffemodel_of_another_number_of_classes_is_told(copied):
@@ -200,19 +202,19 @@ def test_a_caffemodel_of_another_number_of_classes_is_told(copied):
     path = "inner_product_param.num_output"
     deploy.write_text(prototxt.set_value(deploy.read_text(), path, 8, "classifier/fc2"))
     with pytest.raises(InputError, match=r"classifier/fc2 is 7x384 \+ 7, expected 8x384 \+ 8"):
-        evaluation.evaluate(copied)
+        of_runs.evaluate(copied)
 
 
 def test_unfinished_and_missing_folds_are_told(copied):
     (copied.fold_folder(0) / "finished.json").unlink()
     with pytest.raises(InputError, match="no fold is finished"):
-        evaluation.evaluate(copied)
-    assert evaluation._unfinished(copied) == {0: 2}
+        of_runs.evaluate(copied)
+    assert testing._unfinished(copied) == {0: 2}
 
 
 def test_lost_lmdbs_are_built_again(trained, copied, monkeypatch, tmp_path):
     monkeypatch.setattr(places, "LMDBS", tmp_path / "elsewhere")
-    results = evaluation.evaluate(copied).results
+    results = of_runs.evaluate(copied).results
     assert results["confusion"] == trained[1]["confusion"]
 
 
@@ -222,7 +224,7 @@ def test_damaged_lmdbs_are_built_again(copied, monkeypatch, tmp_path, size):
     monkeypatch.setattr(places, "LMDBS", tmp_path / "damaged")
     for part in ("train", "test"):
         os.truncate(copied.lmdb_folder(0) / part / "data.mdb", size)
-    contents.check(evaluation._own_lmdb(copied, 0))
+    contents.check(testing._own_lmdb(copied, 0))
 
 
 def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_path):
@@ -231,18 +233,18 @@ def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_pat
     content["inputs"]["seed"] = 99
     recorded.write_text(json.dumps(content))
     with pytest.raises(InputError, match="its data are of seed 99, but of 1 by run.json"):
-        evaluation.evaluate(copied)
+        of_runs.evaluate(copied)
     content["inputs"] |= {"seed": 1, "faces_sha256": "other"}
     recorded.write_text(json.dumps(content))
     with pytest.raises(InputError, match="the faces of .* have changed since this fold was star"):
-        evaluation.evaluate(copied)
+        of_runs.evaluate(copied)
     monkeypatch.setattr(places, "LMDBS", tmp_path / "nowhere")
     real = sha256
     monkeypatch.setattr(
         runs, "sha256", lambda path: "other" if path.name == "index.csv" else real(path)
     )
     with pytest.raises(InputError, match="index.csv: is gone or changed since"):
-        evaluation.evaluate(copied)
+        of_runs.evaluate(copied)
 
 
 def test_the_command_tells_a_folder_that_is_no_run_in_one_line(tmp_path):
@@ -364,7 +366,7 @@ FOLD = {
 @pytest.mark.parametrize("change, told", FOLD.values(), ids=FOLD)
 def test_a_fold_whose_files_do_not_belong_together_is_told(copied, change, told):
     change(copied)
-    for function in (evaluated.load, evaluation.evaluate):
+    for function in (evaluated.load, of_runs.evaluate):
         with pytest.raises(InputError, match=told):
             function(copied)
 
@@ -384,7 +386,7 @@ def test_folds_of_different_settings_are_told(copied, name, layer, path, value, 
     file.write_text(prototxt.set_value(file.read_text(), path, value, layer))
     mark_finished(copied, 1)
     with pytest.raises(InputError, match=told):
-        evaluation.evaluate(copied)
+        of_runs.evaluate(copied)
 
 
 def test_the_paths_of_a_fold_are_no_settings(copied):
@@ -420,30 +422,30 @@ def all_runs(trained, copied, monkeypatch):
         return evaluated.load(trained[0])
 
     monkeypatch.setattr(runs, "RUNS", copied.folder.parent)
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(of_runs, "evaluate", evaluate)
     return calls
 
 
 def test_without_a_run_only_what_is_not_up_to_date_is_evaluated(copied, all_runs, capsys):
-    assert evaluation.evaluate_all([])
+    assert of_runs.evaluate_all([])
     said = capsys.readouterr().out
     assert all_runs == []
     assert said.startswith("Accuracy in per cent") and copied.name in said and "97.93" in said
     (copied.folder / "report.html").unlink()
-    assert evaluation.evaluate_all([])
+    assert of_runs.evaluate_all([])
     assert all_runs == [copied.name], "stopped before its report was written"
     said = capsys.readouterr().out
     assert "paper, on the real database CK+ 7: 97.93 %" in said
     assert re.search(r"^mean +[\d.]+ % +[\d.]+ %$", said, re.MULTILINE)
     trained_again(copied)
-    evaluation.evaluate_all([])
-    evaluation.evaluate_all([copied.folder])
+    of_runs.evaluate_all([])
+    of_runs.evaluate_all([copied.folder])
     assert len(all_runs) == 3
 
 
 def test_an_index_that_is_not_there_is_told_once(copied, tmp_path):
     with pytest.raises(InputError, match="gone.csv: no such file; give the index.csv of aligned"):
-        evaluation.evaluate_all([copied.folder], tmp_path / "gone.csv")
+        of_runs.evaluate_all([copied.folder], tmp_path / "gone.csv")
 
 
 def test_without_a_run_those_in_subfolders_are_found_and_unfinished_and_broken_ones_told(
@@ -453,9 +455,9 @@ def test_without_a_run_those_in_subfolders_are_found_and_unfinished_and_broken_o
     for place in ("empty", "table2/s1r1", "readings/one", "table2/s1r1/figures/fig11/1"):
         (places / place).mkdir(parents=True)
         shutil.copy(copied.folder / "run.json", places / place)
-    assert evaluation.run_folders() == [copied.folder, places / "empty", places / "table2" / "s1r1"]
+    assert of_runs.run_folders() == [copied.folder, places / "empty", places / "table2" / "s1r1"]
     (places / "empty" / "run.json").write_text("{")
-    assert not evaluation.evaluate_all([], form="latex")
+    assert not of_runs.evaluate_all([], form="latex")
     said = capsys.readouterr()
     assert f"error: {places}/empty/run.json: not readable" in said.err
     assert f"{portable(places / 'table2' / 's1r1')}: no fold is finished, left out" in said.err
@@ -476,7 +478,7 @@ def test_without_a_run_tests_on_other_databases_are_shown_too(
         on / "results.json", index=str(photos), index_sha256=sha256(photos),
         each_net_tests_all=True,
     )  # fmt: skip
-    assert evaluation.evaluate_all([])
+    assert of_runs.evaluate_all([])
     assert "on photos" in capsys.readouterr().out
     assert all_runs == []
     photos.unlink()
@@ -491,10 +493,11 @@ def test_generated_references_are_measured_against_the_real_ones_and_the_unchang
     generated = np.zeros((3, 1, 64, 64), np.float32)
     generated[0] = 0.5
     generated[2] = 9  # its own reference: says nothing about generation
-    tested = evaluation._Tested(0, [], images, references, np.zeros(3), {"generated": generated})
+    tested = testing._Tested(0, [], images, references, np.zeros(3), {"generated": generated})
     half = 0.5 * 64 * 64 * 0.25  # of a face that is wrong by 0.5 everywhere
-    assert evaluation._generation([tested]) == {"generated": half / 2, "unchanged": half}
-    own = evaluation._Tested(0, [], images, images, np.zeros(3), {"generated": generated})
-    assert evaluation._generation([own]) is None
-    nothing = evaluation._Tested(0, [], images, images, np.zeros(3), {})
-    assert evaluation._generation([nothing]) is None
+    gcnet, cnn = models.get("s1r1"), models.get("cnn")
+    assert testing._generation(gcnet, [tested]) == {"generated": half / 2, "unchanged": half}
+    own = testing._Tested(0, [], images, images, np.zeros(3), {"generated": generated})
+    assert testing._generation(gcnet, [own]) is None
+    nothing = testing._Tested(0, [], images, images, np.zeros(3), {})
+    assert testing._generation(cnn, [nothing]) is None

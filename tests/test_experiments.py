@@ -15,7 +15,8 @@ import cv2
 import pytest
 
 from data_prep.lmdbs import places
-from gcnet import experiments, runs
+from gcnet import models
+from gcnet.methods.gcnet import experiments
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
 
@@ -76,7 +77,7 @@ def test_the_papers_table_trains_six_nets_from_their_encoders_for_the_solvers_it
     parts = [command[1] for command in typed if command[0] == "python/pretrain.py"]
     trainings = [command for command in typed if command[0] == "python/train_folds.py"]
     assert parts == ["identity", "autoencoder"]
-    assert [option(training, "--net") for training in trainings] == list(runs.NETS)
+    assert [option(training, "--net") for training in trainings] == list(models.names())
     typed.clear()
     experiments.run("table3", "paper", ["s1r1"])
     assert [option(command, "--net") for command in typed if "train_folds" in command[0]] == ["s1r1"]
@@ -143,7 +144,7 @@ def test_a_stop_reaches_the_command_at_work_and_waits_for_it(sent, interrupts, t
         f"    pathlib.Path({str(interrupted)!r}).touch(); time.sleep({len(sent)} ** 4)\n"
         f"    pathlib.Path({str(ended)!r}).touch()\n"
     )
-    code = f"from gcnet import experiments; experiments._do('-c', {command!r})"
+    code = f"from gcnet.methods.gcnet import experiments; experiments._do('-c', {command!r})"
     path = os.pathsep.join([str(ROOT / "python"), str(ROOT)])
     process = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},

@@ -13,16 +13,10 @@ import tiny
 
 from data_prep.index import COLUMNS, Index, Row, read
 from data_prep.lmdbs import places
-from gcnet import (
-    contrastive_weight,
-    evaluation,
-    figures,
-    paper_figures,
-    prototxt,
-    runs,
-    scatter,
-    sequence_frames,
-)  # fmt: skip
+from gcnet import prototxt, runs
+from gcnet.evaluate import shown_faces
+from gcnet.methods.gcnet import contrastive_weight, figures, sequence_frames
+from gcnet.report import of_runs, pictures, tsne
 from gcnet.train import cross_validation
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
@@ -58,7 +52,11 @@ def write_sequences(folder):
 def write_run(folder, net, index, nets, folds):
     """A Run whose folds count as finished, with random weights."""
     generator = np.random.default_rng(0)
-    settings = runs.settings(net, "7", 2, None, index, 0, 1, "torch", [], nets)
+    settings = runs.complete(
+        runs.Settings(
+            net=net, classes="7", max_iter=2, index=index, copies=0, engine="torch", prototxt=nets
+        )
+    )
     run = runs.Run(folder, settings, "figures", "", "today")
     runs.save(run)
     for fold in folds:
@@ -84,7 +82,7 @@ def pair(tmp_path_factory):
         index = write_sequences(folder / "tiny" / "faces")
         nets = tiny.write_prototxt(folder / "prototxt", "gcnet", "cnn", batch=4)
         yield tuple(
-            evaluation.evaluate(write_run(folder / net, net, index, nets, folds))
+            of_runs.evaluate(write_run(folder / net, net, index, nets, folds))
             for net, folds in (("s1r1", [0, 1]), ("cnn", [0]))
         )
 
@@ -156,13 +154,13 @@ def test_a_lost_face_is_told(tmp_path):
 
 def test_figure4_shows_varied_test_faces_and_what_the_net_makes_of_them(pair):
     one = pair[0]
-    faces = paper_figures.figure4_faces(one, fold=1)
+    faces = pictures.made_faces(one, fold=1)
     assert list(faces["rows"]) == [
         "input", "generated reference", "reconstructed neutral", "reconstructed input"
     ]  # fmt: skip
     assert {column["subject"] for column in faces["columns"]} == {"S01"}
     assert sorted({column["label"] for column in faces["columns"]}) == sorted(EXPRESSIONS)
-    assert len(faces["columns"]) == paper_figures.FACES
+    assert len(faces["columns"]) == shown_faces.FACES
     seen = np.rint(256 * faces["rows"]["input"]).astype(np.uint8)
     generated = np.clip(np.rint(256 * faces["rows"]["generated reference"]), 0, 255)
     for shown, made in zip(seen, generated, strict=True):
@@ -175,7 +173,7 @@ def test_figure4_shows_varied_test_faces_and_what_the_net_makes_of_them(pair):
 
 def test_figure5_shows_every_test_image_of_the_fold_in_three_panels(pair):
     one, cnn = pair
-    fold, panels = paper_figures.figure5_panels(one, cnn)
+    fold, panels = figures.figure5_panels(one, cnn)
     assert fold == 0
     assert [panel.caption for panel in panels] == ["(a) pixels", "(b) CNN", "(c) GCNet S1R1"]
     records = [one.predictions.records[i] for i in np.flatnonzero(one.predictions.folds == 0)]
@@ -188,7 +186,7 @@ def test_figure5_shows_every_test_image_of_the_fold_in_three_panels(pair):
 
 
 def test_figure6_shows_every_frame_of_the_test_sequences(pair):
-    fold, panels = paper_figures.figure6_panels(*pair, 0)
+    fold, panels = figures.figure6_panels(*pair, 0)
     assert len(panels) == 4
     for panel in panels:
         assert len(panel.points) == len(TEST_SUBJECTS) * 7 * FRAMES
@@ -202,21 +200,21 @@ def test_figure6_shows_every_frame_of_the_test_sequences(pair):
 
 def test_the_less_expressive_the_lighter():
     for name in EXPRESSIONS:
-        tints = [sum(scatter.tint(name, value)) for value in (0, 0.5, 1)]
+        tints = [sum(tsne.tint(name, value)) for value in (0, 0.5, 1)]
         assert tints[0] > tints[1] > tints[2]
         assert tints[0] < 3, "the palest is not the white of the paper"
-    assert scatter.tint("sadness", 1) == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
+    assert tsne.tint("sadness", 1) == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
     assert len(set(figures.CLASS_COLOURS.values())) == len(set(figures.CLASS_MARKERS.values())) == 8
 
 
 def test_faces_stand_at_their_points_without_covering_each_other():
     points = np.random.default_rng(int(os.environ["TEST_SEED"])).random((300, 2))
-    chosen = scatter.apart(points)
-    assert chosen == scatter.apart(points)
+    chosen = tsne.apart(points)
+    assert chosen == tsne.apart(points)
     distances = np.abs(points[chosen][:, None] - points[chosen]).max(axis=2)
-    assert (distances + np.eye(len(chosen)) > scatter.THUMBNAIL).all()
+    assert (distances + np.eye(len(chosen)) > tsne.THUMBNAIL).all()
     nearest = np.abs(points[:, None] - points[chosen]).max(axis=2).min(axis=1)
-    assert (nearest < 2 * scatter.THUMBNAIL).all(), "none is missing where there is room"
+    assert (nearest < 2 * tsne.THUMBNAIL).all(), "none is missing where there is room"
 
 
 def test_figures_are_the_same_bytes_whatever_the_process(pair):
@@ -242,8 +240,8 @@ def test_figures_are_the_same_bytes_whatever_the_process(pair):
             assert done.returncode == 0, done.stderr
             assert f"Measured: fold 0 of GCNet S1R1 {gcnet.run.folder}" in done.stdout
     by_commands = found()
-    figures.save(*by_name(paper_figures.figure4(gcnet), gcnet, "fig4"))
-    figures.save(*by_name(paper_figures.figure5(gcnet, cnn), gcnet, "fig5"))
+    figures.save(*by_name(figures.figure4(gcnet), gcnet, "fig4"))
+    figures.save(*by_name(figures.figure5(gcnet, cnn), gcnet, "fig5"))
     assert by_commands == found()
     assert list(by_commands) == ["fig4.pdf", "fig4.png", "fig5.pdf", "fig5.png"]
     for name in ("fig4.pdf", "fig5.pdf"):
@@ -255,40 +253,40 @@ def test_figures_are_the_same_bytes_whatever_the_process(pair):
 
 def by_name(drawn, one, name):
     figure, caption = drawn
-    return figure, paper_figures.stem(one.run, name), caption
+    return figure, figures.stem(one.run, name), caption
 
 
 def test_runs_that_do_not_fit_are_told(pair):
     gcnet, cnn = pair
     with pytest.raises(InputError, match="cnn: CNN generates no image; give a run of s0r0, s1r0"):
-        paper_figures.figure4(cnn)
+        figures.figure4(cnn)
     with pytest.raises(InputError, match="s1r1: fold 7 is not finished; train it"):
-        paper_figures.figure4(gcnet, 7)
+        figures.figure4(gcnet, 7)
     with pytest.raises(InputError, match="cnn: fold 1 is not finished"):
-        paper_figures.figure5(gcnet, cnn, 1)
+        figures.figure5(gcnet, cnn, 1)
     with pytest.raises(InputError, match="is of cnn; give --run a run of s0r0"):
-        paper_figures.figure6(cnn, gcnet)
+        figures.figure6(cnn, gcnet)
     with pytest.raises(InputError, match="is of s1r1; give --cnn a run of cnn"):
-        paper_figures.figure5(gcnet, gcnet)
+        figures.figure5(gcnet, gcnet)
     later = replace(cnn, predictions=replace(cnn.predictions, folds=cnn.predictions.folds + 2))
     with pytest.raises(InputError, match="s1r1 and .*cnn: have no finished fold in common"):
-        paper_figures.figure5(gcnet, later)
+        figures.figure5(gcnet, later)
     for key, what in (("index_sha256", "index"), ("classes", "classes")):
         other = replace(cnn, results={**cnn.results, "index": "x/index.csv", key: "another"})
         with pytest.raises(InputError, match=f"s1r1 of .* and .*cnn of .*: not the same {what};"):
-            paper_figures.figure5(gcnet, other)
+            figures.figure5(gcnet, other)
 
 
 def test_a_changed_index_is_told_before_its_frames_are_shown(pair, monkeypatch):
     monkeypatch.setattr(runs, "sha256", lambda path: "other")
     with pytest.raises(InputError, match="index.csv: is gone or changed since"):
-        paper_figures.figure6(*pair)
+        figures.figure6(*pair)
 
 
 def test_features_that_are_all_the_same_are_told(pair):
     dead = replace(pair[1], features=np.zeros_like(pair[1].features))
     with pytest.raises(InputError, match="cnn: all images have the same features"):
-        paper_figures.figure5(pair[0], dead)
+        figures.figure5(pair[0], dead)
 
 
 def test_a_weight_is_trained_with_nothing_else_changed(pair, monkeypatch, capsys):
@@ -307,8 +305,8 @@ def test_a_weight_is_trained_with_nothing_else_changed(pair, monkeypatch, capsys
     changed = prototxt.set_value(nets[0]["net"], "loss_weight", 0.3, "loss_contrastive")
     assert nets[1] == nets[0] | {"net": changed}
     monkeypatch.setattr(runs, "RUNS", run.folder.parent)
-    assert run.folder in evaluation.run_folders()
-    assert variant.folder not in evaluation.run_folders(), "its net is no row of a table"
+    assert run.folder in of_runs.run_folders()
+    assert variant.folder not in of_runs.run_folders(), "its net is no row of a table"
     capsys.readouterr()
     assert contrastive_weight.trained(run, 0.3, "cpu", 1, "figures.py") == variant
     assert capsys.readouterr().out == "fold 0: finished before\n"
@@ -327,7 +325,7 @@ def test_figure11_shows_the_mean_of_both_folds_and_takes_the_run_for_its_own_wei
     probabilities[wrong] = 0.9 * np.eye(7)[(labels[wrong] + 1) % 7]
     told = replace(gcnet, predictions=replace(gcnet.predictions, probabilities=probabilities))
     monkeypatch.setattr(contrastive_weight, "trained", lambda run, weight, *rest: weight)
-    monkeypatch.setattr(evaluation, "up_to_date", lambda weight: told)
+    monkeypatch.setattr(of_runs, "up_to_date", lambda weight: told)
     figure, caption = contrastive_weight.figure11(gcnet.run, [0.0, 1.0], "cpu", 1, "")
     assert caption.splitlines()[1:] == [
         f"weight {weight}: by frame 75.00 % (folds 0, 1: 100.00 and 50.00), by sequence 100.00 % "

@@ -18,7 +18,9 @@ import tiny
 from data_prep.__main__ import main as data_prep
 from data_prep.faces import detect
 from data_prep.lmdbs import places
-from gcnet import evaluation, prediction, runs
+import gcnet.evaluate.predict
+from gcnet import runs
+from gcnet.report import of_runs
 
 SIDE = 360  # pixels of a face in a drawing, whose left upper corner is at (30, 60)
 
@@ -97,7 +99,7 @@ def made_up(monkeypatch):
             made["generated"] = images[:, None, :, ::-1] / 256
         return made
 
-    monkeypatch.setattr(prediction, "forward", forward)
+    monkeypatch.setattr(gcnet.evaluate.predict, "forward", forward)
 
 
 def read_csv(path):
@@ -119,7 +121,7 @@ def test_probabilities_are_those_of_an_evaluation_of_the_same_faces(
     prepared = tmp_path / "prepared"
     data_prep(["prepare", "photographs", str(labelled), "-o", str(prepared), "--classes", "7",
                "--workers", "1"])  # fmt: skip
-    said = evaluation.evaluate(run, prepared / "faces" / "index.csv").predictions
+    said = of_runs.evaluate(run, prepared / "faces" / "index.csv").predictions
     assert [record["subject"] for record in said.records] == ["grace", "me"]
     # Not so little trained that everybody gets the same.
     assert np.abs(said.probabilities[0] - said.probabilities[1]).max() > 1e-3

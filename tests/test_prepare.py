@@ -14,6 +14,7 @@ from data_prep.lmdbs import places
 from data_prep.synthetic import casia_webface, ckplus, sfew
 from data_prep.synthetic.writing import Camera
 from gcnet import runs
+from gcnet.models import PROTOTXT
 from gcnet_base.paths import ROOT, sha256
 
 SMALL = Camera(size=(160, 120), people=4)
@@ -31,7 +32,7 @@ def test_ten_folds_where_training_looks_for_them(tmp_path, capsys):
     command = ["prepare", "ckplus", str(root), "-o", str(tmp_path / "ckplus"), "--workers", "1"]
     assert main(command) == 0
     index = tmp_path / "ckplus" / "faces" / "index.csv"
-    settings = runs.settings("cnn", "7", 10, 64, index, 10, 1, "torch", [], runs.PROTOTXT)
+    settings = runs.complete(runs.Settings(net="cnn", classes="7", index=index))
     run = runs.Run(tmp_path / "run", settings, "", "", "")
     printed = capsys.readouterr().out
     for fold in range(10):

@@ -48,12 +48,10 @@ def blobs(path):
 
 
 def pretrain(part, index, output, nets, **changes):
-    settings = {
-        "max_iter": 3, "batch": None, "engine": None, "copies": 0, "seed": 1, "command": "typed",
-        "device": "cpu",
-    }  # fmt: skip
-    work = nets.parent / "runs"
-    return encoders.pretrain(part, index, output, work, folder=nets, **{**settings, **changes})
+    command, work = changes.pop("command", "typed"), nets.parent / "runs"
+    settings = {"max_iter": 3, "prototxt": nets, **changes}
+    settings = encoders.Settings(part=part, index=index, **settings)
+    return encoders.pretrain(settings, command, output, work)
 
 
 @pytest.fixture(scope="module")

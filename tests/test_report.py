@@ -1,4 +1,4 @@
-"""report.html: complete, self-contained and escaped; its gallery in a real browser."""
+"""page.html: complete, self-contained and escaped; its gallery in a real browser."""
 
 import base64
 import hashlib
@@ -13,8 +13,10 @@ import tiny
 from browser import Browser
 
 from data_prep.lmdbs import places
-from gcnet import evaluation, figures, report, runs
-from gcnet.evaluated import Evaluated, Predictions
+from gcnet import runs
+from gcnet.evaluate import scores
+from gcnet.evaluate.evaluated import Evaluated, Predictions
+from gcnet.report import page, plots
 from gcnet_base.errors import InputError
 from gcnet_base.paths import portable, sha256
 
@@ -76,7 +78,7 @@ def an_evaluated(folder, net="s1r1", tested=TESTED, **changes):
         "run": run.name, "net": net, "classes": "7", "engine": "bvlc",
         "index": run.settings.index, "index_sha256": run.settings.index_sha256,
         "each_net_tests_all": False, "unfinished": {2: 10}, "missing": [3, 4, 5, 6, 7, 8, 9],
-        **evaluation.scores(predictions), "generation": None, "paper": {"CK+ 7": 97.93}, **changes,
+        **scores.scores(predictions), "generation": None, "paper": {"CK+ 7": 97.93}, **changes,
     }))  # fmt: skip
     generator = np.random.default_rng(5)
     inputs, generated = generator.integers(0, 256, (2, len(tested), 64, 64)).astype(np.uint8)
@@ -98,16 +100,16 @@ def without_fold_1(tested):
 @pytest.fixture
 def plain_curves(monkeypatch):
     """Curves that take no time to draw."""
-    monkeypatch.setattr(figures, "curves", lambda logs, dark=False: a_picture())
+    monkeypatch.setattr(plots, "curves", lambda logs, dark=False: a_picture())
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """The report of one run."""
     folder = tmp_path_factory.mktemp("one")
-    path = folder / "report.html"
+    path = folder / "page.html"
     evaluated = an_evaluated(folder / "run")
-    report.write(path, "GCNet S1R1 & co", [evaluated], [("Figure 4, <here>", a_picture())])
+    page.write(path, "GCNet S1R1 & co", [evaluated], [("Figure 4, <here>", a_picture())])
     return path, evaluated
 
 
@@ -115,7 +117,7 @@ def one(tmp_path_factory):
 def three(tmp_path_factory):
     """The report of three runs, of which the CNN lacks a fold and S0R0 has all images right."""
     folder = tmp_path_factory.mktemp("three")
-    path = folder / "report.html"
+    path = folder / "page.html"
     right = [(row[0], row[0], 0.65, 0.65, *row[4:]) for row in TESTED]
     evaluated = [
         an_evaluated(folder / "cnn", "cnn", without_fold_1(TESTED)),
@@ -123,8 +125,8 @@ def three(tmp_path_factory):
         an_evaluated(folder / "s1r1", "s1r1"),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "curves", lambda logs, dark=False: a_picture(40 if dark else 250))
-        report.write(path, "Table II", evaluated, [("Figure 11", a_picture())])
+        patch.setattr(plots, "curves", lambda logs, dark=False: a_picture(40 if dark else 250))
+        page.write(path, "Table II", evaluated, [("Figure 11", a_picture())])
     return path, evaluated
 
 
@@ -191,10 +193,10 @@ def test_names_from_outside_are_escaped(one):
 
 @pytest.mark.parametrize("across", [2, 16])
 def test_the_sheets_hold_every_face(tmp_path, monkeypatch, across, plain_curves):
-    monkeypatch.setattr(report, "ACROSS", across)
+    monkeypatch.setattr(page, "ACROSS", across)
     evaluated = an_evaluated(tmp_path / "run")
-    report.write(tmp_path / "report.html", "", [evaluated], [])
-    gallery = gallery_of(tmp_path / "report.html")
+    page.write(tmp_path / "page.html", "", [evaluated], [])
+    gallery = gallery_of(tmp_path / "page.html")
     for kind, faces in (("input", evaluated.inputs), ("generated", evaluated.generated)):
         sheets = [
             cv2.imdecode(
@@ -211,7 +213,7 @@ def test_the_sheets_hold_every_face(tmp_path, monkeypatch, across, plain_curves)
 
 
 def test_a_cnn_has_no_generated_references(tmp_path, plain_curves):
-    report.write(tmp_path / "r.html", "CNN", [an_evaluated(tmp_path / "run", "cnn")], [])
+    page.write(tmp_path / "r.html", "CNN", [an_evaluated(tmp_path / "run", "cnn")], [])
     gallery = gallery_of(tmp_path / "r.html")
     assert gallery["generator"] is None and list(gallery["sheets"]) == ["input"]
     assert "show the difference" not in (tmp_path / "r.html").read_text()
@@ -225,14 +227,14 @@ def test_the_reference_is_of_the_model_with_most_parts(three):
 
 def test_equal_nets_are_told_apart_by_their_run_folders(tmp_path, plain_curves):
     pair = [an_evaluated(tmp_path / name) for name in ("random", "pretrained")]
-    report.write(tmp_path / "r.html", "", pair, [])
+    page.write(tmp_path / "r.html", "", pair, [])
     names = ["GCNet S1R1 (random)", "GCNet S1R1 (pretrained)"]
     assert gallery_of(tmp_path / "r.html")["models"] == names
 
 
 def test_of_too_many_images_the_worst_are_shown(tmp_path, monkeypatch, plain_curves):
-    monkeypatch.setattr(report, "MOST_IMAGES", 4)
-    report.write(tmp_path / "r.html", "", [an_evaluated(tmp_path / "run")], [])
+    monkeypatch.setattr(page, "MOST_IMAGES", 4)
+    page.write(tmp_path / "r.html", "", [an_evaluated(tmp_path / "run")], [])
     shown = [image["said"][0][1] for image in gallery_of(tmp_path / "r.html")["images"]]
     assert [f"{100 * p:.0f} %" for p in shown] == WRONG_FIRST[:4]
     assert "Of 8 tested images these are the first 4" in (tmp_path / "r.html").read_text()
@@ -241,7 +243,7 @@ def test_of_too_many_images_the_worst_are_shown(tmp_path, monkeypatch, plain_cur
 def test_runs_on_different_images_are_not_put_together(tmp_path):
     pair = [an_evaluated(tmp_path / "a"), an_evaluated(tmp_path / "b", index_sha256="cd")]
     with pytest.raises(InputError, match=r"/b: is of another index than .*/a; report them apart"):
-        report.write(tmp_path / "r.html", "", pair, [])
+        page.write(tmp_path / "r.html", "", pair, [])
     assert not (tmp_path / "r.html").exists()
 
 
@@ -253,17 +255,17 @@ def test_the_training_pairs_are_those_of_the_lmdb(tmp_path, monkeypatch, plain_c
         evaluated.run.settings, index=portable(index), index_sha256=sha256(index)
     )
     evaluated = replace(evaluated, run=replace(evaluated.run, settings=settings))
-    report.write(tmp_path / "r.html", "", [evaluated], [])
+    page.write(tmp_path / "r.html", "", [evaluated], [])
     assert "Training pairs" not in (tmp_path / "r.html").read_text()
     runs.build_lmdbs(evaluated.run, 0)
-    report.write(tmp_path / "r.html", "", [evaluated], [])
+    page.write(tmp_path / "r.html", "", [evaluated], [])
     page = (tmp_path / "r.html").read_text()
     assert "Training pairs" in page and page.count('<img alt="neutral"') == 8
 
 
 def test_a_page_comes_out_the_same(one, tmp_path):
     path, evaluated = one
-    report.write(
+    page.write(
         tmp_path / "r.html", "GCNet S1R1 & co", [evaluated], [("Figure 4, <here>", a_picture())]
     )
     assert (tmp_path / "r.html").read_bytes() == path.read_bytes()
@@ -271,7 +273,7 @@ def test_a_page_comes_out_the_same(one, tmp_path):
 
 def test_the_confusion_matrix_comes_out_the_same(tmp_path):
     for turn in "ab":
-        figures.confusion(np.eye(7, dtype=int), NAMES, tmp_path / turn)
+        plots.confusion(np.eye(7, dtype=int), NAMES, tmp_path / turn)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from gcnet import statistics
-from gcnet.evaluated import Predictions
+from gcnet.evaluate import statistics
+from gcnet.evaluate.evaluated import Predictions
 
 NAMES = ("anger", "fear")
 IMAGES = 6

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gcnet import evaluation, paper, runs, tables
-from gcnet.evaluated import Evaluated, Predictions
+from gcnet import published, runs
+from gcnet.evaluate import scores
+from gcnet.evaluate.evaluated import Evaluated, Predictions
+from gcnet.report import table_forms, tables
 from gcnet_base.paths import database_name
 
 CKPLUS = "data/ckplus/faces/index.csv"
@@ -47,7 +49,7 @@ def an_evaluated(folder, net="s1r1", wrong=(0,), folds=range(10), index=None, **
         "index": index or settings.index,
         "index_sha256": settings.index_sha256 if index is None else index,
         "each_net_tests_all": index is not None,
-        **json.loads(json.dumps(evaluation.scores(predictions))),
+        **json.loads(json.dumps(scores.scores(predictions))),
         "generation": {"generated": 33.04, "unchanged": 18.96} if net == "s1r1" else None,
     }
     place = run.folder / f"on-{database_name(index)}" if index else run.folder
@@ -71,7 +73,7 @@ def test_a_row_has_our_numbers_with_their_run_and_the_papers_with_its_database()
     assert re.fullmatch(r"-2\.86 \[-7\.1, 0\.0\]", row["difference to the CNN [95 %]"])
     assert 0 < float(row["p"]) <= 1
     assert cells(accuracy, 0)["difference to the CNN [95 %]"] == "-"
-    assert CKPLUS in tables.settings_text(accuracy.settings)
+    assert CKPLUS in table_forms.settings_text(accuracy.settings)
     told = [note for note in accuracy.notes if note.startswith("Generated reference, GCNet S1R1")]
     assert len(told) == 1 and "33.0 a face" in told[0] and told[0].endswith("has 19.0")
     assert cells(recall, 1)["anger"] == "80.00" and cells(recall, 1)["fear"] == "100.00"
@@ -181,11 +183,11 @@ def test_other_databases_are_the_columns_beside_the_papers_table_6():
 
 
 def test_table_6_of_the_paper():
-    assert paper.cross_database("s1r1", "RAF-DB", "ckplus+mmi+oulu_casia") == 49.74
-    assert paper.cross_database("s1r1", "SFEW", "ckplus+oulu_casia+mmi") == 35.57
-    assert paper.cross_database("s1r1", "SFEW", "ckplus") is None
-    assert paper.cross_database("cnn", "RAF-DB", "ckplus") is None
-    assert paper.cross_database("s1r1", "RAF-DB", "ckplus+photos") is None
+    assert published.cross_database("s1r1", "RAF-DB", "ckplus+mmi+oulu_casia") == 49.74
+    assert published.cross_database("s1r1", "SFEW", "ckplus+oulu_casia+mmi") == 35.57
+    assert published.cross_database("s1r1", "SFEW", "ckplus") is None
+    assert published.cross_database("cnn", "RAF-DB", "ckplus") is None
+    assert published.cross_database("s1r1", "RAF-DB", "ckplus+photos") is None
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +198,7 @@ def made():
 
 
 def test_json_has_everything_in_full_precision(made):
-    everything = json.loads(tables.as_json(made))
+    everything = json.loads(table_forms.as_json(made))
     row = everything[0]["rows"][1]
     assert row["run"] == "runs/b" and row["paper"] == {"CK+ 7": 97.93}
     assert row["frame"]["pooled"] == pytest.approx(100 * 69 / 70, abs=1e-12)
@@ -206,7 +208,7 @@ def test_json_has_everything_in_full_precision(made):
 
 
 def test_text_is_aligned(made):
-    block = tables.as_text(made).split("\n\n")[1].splitlines()
+    block = table_forms.as_text(made).split("\n\n")[1].splitlines()
     rule = next(line for line in block if line.startswith("---"))
     edges = [m.end() for m in re.finditer(r"-+", rule)][:-1]
     for line in block:
@@ -214,14 +216,14 @@ def test_text_is_aligned(made):
 
 
 def test_markdown_has_as_many_cells_in_each_row(made):
-    for block in re.findall(r"(?:^\|.*\n)+", tables.as_markdown(made), re.MULTILINE):
+    for block in re.findall(r"(?:^\|.*\n)+", table_forms.as_markdown(made), re.MULTILINE):
         counts = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(counts) == 1
-    assert r"a}&b#c~d^e\f\|$" in tables.as_markdown(made)
+    assert r"a}&b#c~d^e\f\|$" in table_forms.as_markdown(made)
 
 
 def test_latex_is_well_formed(made):
-    text = tables.as_latex(made)
+    text = table_forms.as_latex(made)
     open_environments = []
     for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
         if kind == "begin":
@@ -249,4 +251,4 @@ def test_latex_is_well_formed(made):
 
 def test_no_runs_make_no_tables():
     assert tables.of([]) == []
-    assert tables.as_json([]) == "[]\n"
+    assert table_forms.as_json([]) == "[]\n"

@@ -16,7 +16,8 @@ import pytest
 import tiny
 
 from data_prep.lmdbs import places
-from gcnet import engine, evaluation, prototxt, runs
+from gcnet import engine, prototxt, runs
+from gcnet.report import of_runs
 from gcnet.train import cross_validation, supervision
 from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
@@ -202,7 +203,7 @@ def test_another_nets_caffemodel_is_told_with_layer_and_shapes(unbroken):
     # 96 x 9 x 9 values of an uncropped face, while the deploy net takes 64x64.
     expected = r"layer classifier/fc1 is 16x7776 \+ 16, expected 16x6144"
     with pytest.raises(InputError, match=f"snapshot_iter_6.caffemodel: {expected}"):
-        evaluation.evaluate(unbroken)
+        of_runs.evaluate(unbroken)
 
 
 def test_weights_are_taken_by_name_and_checked(unbroken, index, nets, tmp_path, capsys):

@@ -9,7 +9,8 @@ import pytest
 import tiny
 
 from data_prep.lmdbs import places
-from gcnet import evaluation, prototxt, runs
+from gcnet import prototxt, runs
+from gcnet.report import of_runs
 from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
 
@@ -71,7 +72,7 @@ def test_the_same_weights_give_the_same_predictions(trained, tmp_path):
         described = json.loads((folder / "run.json").read_text())
         described["settings"]["engine"] = engine
         (folder / "run.json").write_text(json.dumps(described))
-        results = evaluation.evaluate(runs.load(folder)).results
+        results = of_runs.evaluate(runs.load(folder)).results
         assert results["engine"] == engine
         with open(folder / "predictions.csv", newline="") as file:
             rows = list(csv.DictReader(file))

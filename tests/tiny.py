@@ -8,6 +8,7 @@ import numpy as np
 
 from data_prep.index import COLUMNS
 from gcnet import prototxt, runs
+from gcnet.models import PROTOTXT
 from gcnet.train import cross_validation
 from gcnet_base.protocol import EXPRESSIONS
 
@@ -38,7 +39,7 @@ def write_database(folder, seed=0):
 
 def write_prototxt(folder, *nets, batch=7, edit=lambda name, text: text):
     """A copy of prototxt/ whose training and test batches of `nets` hold `batch` pairs."""
-    shutil.copytree(runs.PROTOTXT, folder)
+    shutil.copytree(PROTOTXT, folder)
     for net in nets:
         path = folder / f"{net}.prototxt"
         path.write_text(
@@ -51,8 +52,11 @@ def write_prototxt(folder, *nets, batch=7, edit=lambda name, text: text):
 
 def train(folder, index, net, prototxt, **changes):
     """Train fold 0 with small settings; returns the Run."""
-    settings = {
-        "net": net, "index": index, "classes": "7", "folds": [0], "max_iter": 2, "batch": None,
-        "engine": None, "weights": [], "copies": 0, "seed": 1, "prototxt": prototxt, "command": "train_folds.py",
-    }  # fmt: skip
-    return cross_validation.train(folder, **{**settings, **changes})
+    call = {"folds": [0], "command": "train_folds.py", "device": "cpu", "jobs": None}
+    call.update({name: changes.pop(name) for name in call.keys() & changes.keys()})
+    if "weights" in changes:
+        changes["weights"] = dict.fromkeys(changes["weights"])
+    settings = {"classes": "7", "max_iter": 2, "copies": 0, **changes}
+    return cross_validation.train(
+        runs.Settings(net=net, index=index, prototxt=prototxt, **settings), folder=folder, **call
+    )

@@ -9,7 +9,7 @@
 `fold<k>/snapshot_iter_N.*`             snapshots; once finished, only that of the last iteration
 `fold<k>/finished.json`                 once it is trained to its last iteration: which solver, net
                                         and caffemodel belong together, by their SHA-256
-`results.json`, `report.html`, ...      what gcnet.evaluation makes of it
+`results.json`, `report.html`, ...      what gcnet.evaluate and gcnet.report make of it
 ======================================  =======================================================
 
 The folds' LMDBs are shared by the runs and stand outside of their folders (data_prep.lmdbs.places).
@@ -19,29 +19,19 @@ import contextlib
 import hashlib
 import json
 import subprocess
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-from data_prep.lmdbs import build, places
+from data_prep.lmdbs import places
+from data_prep.lmdbs.build import COPIES, SEED, build
 from gcnet import engine as engines
-from gcnet import prototxt
+from gcnet import models, prototxt
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable, sha256
 from gcnet_base.protocol import CLASSES, NEUTRAL
 
 RUNS = ROOT / "runs"
-PROTOTXT = ROOT / "prototxt"
-
-NETS = {
-    "cnn": "CNN",
-    "mlcnn": "Metric-learning CNN",
-    "s0r0": "GCNet S0R0",
-    "s1r0": "GCNet S1R0",
-    "s0r1": "GCNet S0R1",
-    "s1r1": "GCNet S1R1",
-}
-"""The six models of Figure 2 by the names of their solvers, with the names that people read."""
 
 
 def check_index(path):
@@ -69,73 +59,74 @@ def git_revision():
     return revision.stdout.strip() + ("+" if changes.stdout.strip() else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What decides the outcome of a run. Two runs of equal Settings are the same experiment.
 
-    `weights` maps each file that the training starts from to its SHA-256. `prototxt` is the folder
-    of the solvers, nets and deploy nets, `prototxt_sha256` the digest of the three that are used,
-    without their comments.
+    A script makes one of what it was asked; what is None then is filled in by `complete`. `weights`
+    maps each file that the training starts from to its SHA-256. `prototxt` is the folder of the
+    solvers, nets and deploy nets, `prototxt_sha256` the digest of the three that are used, without
+    their comments.
     """
 
     net: str
     classes: str
-    max_iter: int
-    batch: int
+    max_iter: int | None = None
+    batch: int | None = None
     index: str
-    index_sha256: str
-    copies: int
-    seed: int
-    engine: str
-    weights: dict
-    prototxt: str
-    prototxt_sha256: str
+    index_sha256: str | None = None
+    copies: int = COPIES
+    seed: int = SEED
+    engine: str | None = None
+    weights: dict = field(default_factory=dict)
+    prototxt: str | None = None
+    prototxt_sha256: str | None = None
 
 
-def settings(net, classes, max_iter, batch, index, copies, seed, engine, weights, folder):
-    """Settings with the digests filled in. `max_iter` None means the solver's, `batch` the net's.
+def complete(settings):
+    """Settings with everything filled in: paths as they are written down, sizes, digests.
 
-    Raises InputError for an index or weights file that is not there, or an unknown net.
+    `max_iter` None means the solver's, `batch` the net's, `prototxt` the model's own folder,
+    `engine` what engine.find takes. Raises InputError for an index or weights file that is not
+    there, an unknown model, a size that is too small.
     """
-    paths, texts = source_paths(net, folder), source_texts(net, folder)
-    max_iter, batch = checked_size(paths, texts, max_iter, batch, copies, seed)
-    check_index(index)
-    for path in weights:
+    folder = settings.prototxt or models.get(settings.net).folder
+    paths, texts = source_paths(settings.net, folder), source_texts(settings.net, folder)
+    settings = checked_size(settings, paths, texts)
+    check_index(settings.index)
+    for path in settings.weights:
         if not Path(path).is_file():
             raise InputError(f"{path}: no such file; give a .caffemodel")
-    return Settings(
-        net=net,
-        classes=classes,
-        max_iter=max_iter,
-        batch=batch,
-        index=portable(index),
-        index_sha256=sha256(index),
-        copies=copies,
-        seed=seed,
-        engine=engine,
-        weights={portable(path): sha256(path) for path in weights},
+    return replace(
+        settings,
+        index=portable(settings.index),
+        index_sha256=sha256(settings.index),
+        engine=settings.engine or engines.find().name,
+        weights={portable(path): sha256(path) for path in settings.weights},
         prototxt=portable(folder),
         prototxt_sha256=digest_of(texts.values()),
     )
 
 
-def checked_size(paths, texts, max_iter, batch, copies, seed):
-    """(iterations, batch); None means what `texts` say, those of the solver and net at `paths`.
+def checked_size(settings, paths, texts):
+    """`settings` with `max_iter` and `batch`; None means what `texts` say, those at `paths`.
 
-    Raises InputError if a number is too small.
+    `settings` is a dataclass with these fields, `copies` and `seed`. Raises InputError if a number
+    is too small.
     """
+    max_iter, batch = settings.max_iter, settings.batch
     if max_iter is None:
         with naming(paths["solver"]):
             max_iter = int(prototxt.value(texts["solver"], "max_iter"))
     if batch is None:
         with naming(paths["net"]):
             batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
-    for name, value, least in (
-        ("max-iter", max_iter, 1), ("batch", batch, 1), ("copies", copies, 0), ("seed", seed, 0)
-    ):  # fmt: skip
+    settings = replace(settings, max_iter=max_iter, batch=batch)
+    for name, least in (("max_iter", 1), ("batch", 1), ("copies", 0), ("seed", 0)):
+        value = getattr(settings, name)
         if value < least:
-            raise InputError(f"--{name} {value}: give {least} or more")
-    return max_iter, batch
+            raise InputError(f"--{name.replace('_', '-')} {value}: give {least} or more")
+    return settings
 
 
 @contextlib.contextmanager
@@ -245,6 +236,11 @@ class Run:
     @property
     def name(self):
         return portable(self.folder)
+
+    @property
+    def model(self):
+        """The Model; raises InputError if nobody has registered it."""
+        return models.get(self.settings.net)
 
     @property
     def class_names(self):
@@ -368,7 +364,7 @@ def build_lmdbs(run, fold):
     if not index.is_file() or sha256(index) != settings.index_sha256:
         raise InputError(f"{index}: is gone or changed since {run.name} was started; restore it")
     with places.building():
-        description, _ = build.build(
+        description, _ = build(
             index, run.lmdb_folder(fold), fold, settings.classes, settings.copies, settings.seed
         )
     return description
@@ -399,7 +395,7 @@ def render(run, fold, test_samples, device):
     run's size:
 
     - `test_iter`: as many batches as hold the test samples once. Caffe's Data layer fills the last
-      batch from the start again, so the accuracy in the log is not exact; gcnet.evaluation's is.
+      batch from the start again, so the accuracy in the log is not exact; gcnet.evaluate's is.
     - `snapshot`, `test_interval`: ten in a run, and never rarer than the solver file says, so that
       a stop loses a tenth at most.
     - `display`: a hundred in a run and never rarer than the solver file says, for the curves.

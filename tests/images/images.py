@@ -14,6 +14,7 @@ import tiny
 
 from data_prep.lmdbs import places
 from gcnet import runs
+from gcnet.models import PROTOTXT
 from gcnet.train.caffe_log import CaffeLog
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -110,7 +111,7 @@ def trained(folder, index, weights, engine, monkeypatch):
     """Losses of the host's training."""
     monkeypatch.setattr(places, "LMDBS", folder / "folds")
     run = tiny.train(
-        folder / f"host-{engine}", index, "s1r1", runs.PROTOTXT, engine=engine, batch=7,
+        folder / f"host-{engine}", index, "s1r1", PROTOTXT, engine=engine, batch=7,
         max_iter=ITERATIONS, weights=[weights],
     )  # fmt: skip
     return losses(run)
@@ -126,7 +127,7 @@ def test_ten_iterations_are_those_of_the_host(image, run, common, bvlc, monkeypa
     index = tiny.write_database(common / "faces")
     monkeypatch.setattr(places, "LMDBS", common / "folds")
     start = tiny.train(
-        common / "start", index, "s1r1", runs.PROTOTXT, engine="torch", batch=7, max_iter=1
+        common / "start", index, "s1r1", PROTOTXT, engine="torch", batch=7, max_iter=1
     ).final_caffemodel(0)
     expected = trained(common, index, start, ENGINE[image], monkeypatch)
     call("chmod", "-R", "a+rwX", common)

@@ -13,7 +13,7 @@ from gcnet.train import supervision
 from gcnet.train.supervision import Training, say
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
-from gcnet_base.paths import database_name
+from gcnet_base.paths import ROOT, database_name
 from gcnet_base.protocol import FOLDS
 
 
@@ -30,14 +30,12 @@ def parse_folds(text):
     return sorted(set(chosen))
 
 
-def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, copies, seed,
-          prototxt, command, device="cpu", jobs=None):
+def train(settings, folds, command, folder=None, device="cpu", jobs=None):
     """Train `folds` (a list of numbers) into the run folder `folder`; returns the Run.
 
-    `folder` None means runs/<database>-<net>-<classes>. `engine` is an engine's name or None,
-    `weights` a list of .caffemodel paths; `max_iter` and `batch` None mean what solver and net say.
-    Finished folds are left as they are. Ctrl-C lets Caffe take snapshots first, and so does a fold
-    that fails for those beside it.
+    `settings` are runs.Settings as of runs.complete's argument, `command` what the run says it was
+    made by. `folder` None means runs/<database>-<net>-<classes>. Finished folds are left as they
+    are. Ctrl-C lets Caffe take snapshots first, and so does a fold that fails for those beside it.
 
     `device` is "cpu" or a GPU as "gpu:0". `jobs` folds train at a time, each with an equal share of
     the cores; None means as many as there are cores, and one on a GPU. Neither is a setting of the
@@ -49,13 +47,12 @@ def train(folder, net, index, classes, folds, max_iter, batch, engine, weights, 
     """
     if jobs is not None and jobs < 1:
         raise InputError(f"--jobs {jobs}: give 1 or more")
-    caffe = engines.find(engine)
+    caffe = engines.find(settings.engine)
     gpu = caffe.gpu(device)
-    settings = runs.settings(
-        net, classes, max_iter, batch, index, copies, seed, caffe.name, weights, prototxt
-    )
+    settings = runs.complete(settings)
     if folder is None:
-        folder = runs.RUNS / f"{database_name(index)}-{net}-{classes}"
+        database = database_name(ROOT / settings.index)
+        folder = runs.RUNS / f"{database}-{settings.net}-{settings.classes}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     run = runs.open_or_new(folder, settings, command, date)
     descriptions = {fold: runs.build_lmdbs(run, fold) for fold in folds}

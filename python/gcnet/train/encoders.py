@@ -15,18 +15,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data_prep.lmdbs import build, places
+from data_prep.lmdbs import places
+from data_prep.lmdbs.build import IDENTITY_COPIES, SEED, build_identities
 from gcnet import engine as engines
 from gcnet import prototxt, runs
+from gcnet.models import PROTOTXT
 from gcnet.train import caffe_log, supervision
 from gcnet.train.supervision import Training, say
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
-from gcnet_base.paths import database_name, portable, sha256
+from gcnet_base.paths import ROOT, database_name, portable, sha256
 from torchcaffe.schema.caffe_pb2 import NetParameter
 
 FOLDER = runs.RUNS / "pretrain"
 """Where the trainings are unless told otherwise."""
+
+WEIGHTS = ROOT / "weights"
+"""Where the encoders are unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -43,56 +48,70 @@ PARTS = {
 }
 
 
-def pretrain(
-    name, index, output, work, max_iter, batch, engine, copies, seed, folder, command, device
-):
-    """Pre-train PARTS[name] on the faces of an index; returns the path of the .caffemodel.
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides the outcome of a pre-training. `max_iter`, `batch` None: what solver, net say."""
 
-    `output` is the folder of the weights, `work` the folder for the trainings, `folder` that of the
-    prototxt files. `max_iter` and `batch` None mean what solver and net say; `device` is as
-    cross_validation.train takes it. Every subject with two images or more is an identity, one image
-    of each is for testing. Ctrl-C lets Caffe take a snapshot, from which the same call goes on.
+    part: str
+    index: str
+    max_iter: int | None = None
+    batch: int | None = None
+    copies: int = IDENTITY_COPIES
+    seed: int = SEED
+    engine: str | None = None
+    prototxt: str = PROTOTXT
+
+
+def pretrain(settings, command, output=WEIGHTS, work=FOLDER, device="cpu"):
+    """Pre-train PARTS[settings.part] on the faces of an index; returns the path of the .caffemodel.
+
+    `output` is the folder of the weights, `work` the folder for the trainings, `command` what the
+    result says that it was made by; `device` is as cross_validation.train takes it. Every subject
+    with two images or more is an identity, one image of each is for testing. Ctrl-C lets Caffe take
+    a snapshot, from which the same call goes on.
 
     Raises InputError: an index that cannot be used, weights of other settings or of unknown origin
     at the place of the result, and as cross_validation.train does.
     """
-    part, caffe = PARTS[name], engines.find(engine)
+    name, folder = settings.part, settings.prototxt
+    part, caffe = PARTS[name], engines.find(settings.engine)
     gpu = caffe.gpu(device)
     paths = _paths(part, folder)
     texts = runs.read_texts(paths)
-    max_iter, batch = runs.checked_size(paths, texts, max_iter, batch, copies, seed)
+    settings = runs.checked_size(settings, paths, texts)
+    index, copies, seed = settings.index, settings.copies, settings.seed
     runs.check_index(index)
     index_sha256 = sha256(index)
     lmdbs = places.of_identities(index, index_sha256, copies, seed)
     with places.building():
-        data, _ = build.build_identities(index, lmdbs, copies=copies, seed=seed)
-    settings = {
+        data, _ = build_identities(index, lmdbs, copies=copies, seed=seed)
+    made_with = {
         "part": name,
         "index": portable(index),
         "index_sha256": index_sha256,
         "faces_sha256": data["inputs"]["faces_sha256"],
-        "max_iter": max_iter,
-        "batch": batch,
+        "max_iter": settings.max_iter,
+        "batch": settings.batch,
         "copies": copies,
         "seed": seed,
         "engine": caffe.name,
         "prototxt_sha256": runs.digest_of(texts.values()),
     }
     weights = Path(output) / f"{part.encoder}.caffemodel"
-    if _made_before(weights, settings):
+    if _made_before(weights, made_with):
         say(f"{portable(weights)}: made before from the same settings")
         return weights
 
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps(made_with).encode()).hexdigest()[:8]
     path = Path(work).resolve() / f"{name}-{database_name(index)}-{key}"
-    trained = runs.TrainedFolder(path, max_iter)
+    trained = runs.TrainedFolder(path, settings.max_iter)
     counts = {kind: data[kind]["records"] for kind in ("train", "test")}
     identities = len(data["class_names"])
     about = f"{counts['train']} faces of {identities} identities, {counts['test']} for testing"
     with supervision.locked(path) as lock, supervision.terminate_as_interrupt():
         started = _started(path, command)
         if not trained.is_finished():
-            rendered = _rendered(paths, texts, settings, path, lmdbs, data, device)
+            rendered = _rendered(paths, texts, made_with, path, lmdbs, data, device)
             for kind, text in rendered.items():
                 supervision.write(path / f"{kind}.prototxt", text)
             training = Training(name, about, trained, (), portable(folder), gpu)
@@ -100,7 +119,7 @@ def pretrain(
         trained.check_finished()
         description = {
             **started,
-            "settings": settings,
+            "settings": made_with,
             "data": {
                 "train": counts["train"],
                 "test": counts["test"],

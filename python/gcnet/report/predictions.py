@@ -1,4 +1,4 @@
-"""What the nets of a run say about pictures that are nobody's test images: a person's own.
+"""Predictions of a person's own pictures, printed, written and drawn.
 
 In the output folder:
 
@@ -11,36 +11,25 @@ In the output folder:
 """
 
 import csv
-import dataclasses
 import sys
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from data_prep import index
-from data_prep.faces import detect, file_names
-from data_prep.tree import IMAGE, Tree, readable
-from gcnet import engine as engines
-from gcnet import evaluated, runs
-from gcnet.net_outputs import GCNETS, GENERATED, WHITE, central_crop, forward
+from data_prep.faces import file_names
+from gcnet.evaluate.net_outputs import WHITE, central_crop
+from gcnet.evaluate.predict import faces_of, nets_of, pictures, predict, source
 from gcnet_base.atomic import replacing
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
 from gcnet_base.paths import portable
 from gcnet_base.workers import Workers
 
-WITHOUT_REFERENCE = [net for net in runs.NETS if net != "mlcnn"]
-"""The nets that need nothing but the face itself."""
-
 PICTURES_PER_WORKER = 10
 """Fewer are read and drawn sooner than another process has started."""
-
-_PICTURE = rf".*\.(?:{IMAGE}|webp)"
 
 _DPI = 150
 _SIDE, _GAP, _NAMES, _BARS = 2.4, 0.2, 1.1, 2.8
@@ -54,34 +43,20 @@ _DIFFERENCE = 0.5
 that they can be compared; of 16 faces that were tried, 0.06 % of the pixels differed by more."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the nets say about the face in one picture.
-
-    `file` is its path as text, `face` the detect.Face, `probabilities` float C. `generated` is the
-    reference that a GCNet makes, float 64 x 64 in [0, 1], None of another net.
-    """
-
-    file: str
-    face: detect.Face
-    probabilities: np.ndarray
-    generated: np.ndarray | None
-
-
 def predict_all(folder, paths, fold=None, out=None, engine=None):
     """Predict pictures with the nets of the run folder `folder`, print and write what comes out.
 
     `paths` are files and folders of pictures. Returns whether any of them has a face; a picture
     without one is told in a line on standard error and the others go on. What is written where:
     see the module; `out` None means `<run>/predictions`. The other arguments, and what is raised:
-    `nets_of`, `pictures` and `predict`, and InputError for an `out` that has other files.
+    gcnet.evaluate.predict, and InputError for an `out` that has other files.
     """
     run, folds = nets_of(folder, fold, engine)
     out = Path(out or run.folder / "predictions")
     files, left_out = pictures(paths)
     _check_output(out, files)
     with Workers(min(available_cores(), 1 + len(files) // PICTURES_PER_WORKER)) as pool:
-        found, without = _faces(pool, files)
+        found, without = faces_of(pool, files)
         left_out += without
         for file, problem in left_out:
             print(f"left out: {file}: {problem}", file=sys.stderr)
@@ -98,126 +73,12 @@ def predict_all(folder, paths, fold=None, out=None, engine=None):
     return bool(found)
 
 
-def nets_of(folder, fold=None, engine=None):
-    """(Run, folds) whose nets are asked: all finished folds of a run folder, or one of them.
-
-    `engine` None means the one that trained the run. Raises InputError: no run folder, its net
-    needs a real reference, `fold` or all of them are not finished, the engine is not installed, or
-    as evaluated.check_folds.
-    """
-    run = runs.load(folder)
-    if run.settings.net not in WITHOUT_REFERENCE:
-        raise InputError(
-            f"{run.name}: its net {run.settings.net} compares a face with a neutral picture of the "
-            f"same person; choose a run of {', '.join(WITHOUT_REFERENCE)}, which need none"
-        )
-    finished = evaluated.finished_folds(run)
-    if not finished:
-        raise InputError(f"{run.name}: no fold is finished; train with python/train_folds.py")
-    if fold is not None and fold not in finished:
-        raise InputError(
-            f"{run.name}: fold {fold} is not finished; choose from {', '.join(map(str, finished))}"
-        )
-    evaluated.check_folds(run)
-    caffe = engines.find(engine or run.settings.engine)
-    run = dataclasses.replace(run, settings=dataclasses.replace(run.settings, engine=caffe.name))
-    return run, finished if fold is None else [fold]
-
-
-def pictures(paths):
-    """(files, [(file, problem)] of those that cannot be used) of files and folders.
-
-    Of a folder the pictures in it, in order of name, not those in folders inside it. Raises
-    InputError for a path that is not there and a folder without pictures.
-    """
-    files, skipped = [], []
-    for path in map(Path, paths):
-        if path.is_dir():
-            tree = Tree(path)
-            inside = [file for file, _ in tree.files(path, _PICTURE)]
-            if not inside and not tree.skipped:
-                raise InputError(
-                    f"{readable(path)}: no picture in this folder (jpg, png, bmp, tif, webp)"
-                )
-            files += inside
-            skipped += tree.skipped
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InputError(f"{readable(path)}: no such file or folder")
-    return files, skipped
-
-
 def _check_output(out, files):
     """A drawing must not replace a picture, nor predictions.csv that of an evaluation."""
     if out.resolve() in {file.parent.resolve() for file in files}:
         raise InputError(f"{out}: holds the pictures themselves; choose another output folder")
     if (out / "run.json").exists() or (out / "results.json").exists():
         raise InputError(f"{out}: holds an evaluation; choose another output folder")
-
-
-def _faces(pool, files):
-    """({file: detect.Face}, [(file, problem)] of those without)."""
-    faces, without = {}, []
-    read = pool.map(_face, files)
-    progress = tqdm(read, "faces", len(files), unit="picture", leave=False, disable=None)
-    for file, face in zip(files, progress, strict=True):
-        if isinstance(face, str):
-            without.append((readable(file), face))
-        else:
-            faces[file] = face
-    return faces, without
-
-
-def _face(file):
-    """The detect.Face of a picture, or why it has none and what to do."""
-    status = detect.status(file)
-    if isinstance(status, str):
-        return f"{status}; give a picture that can be read"
-    face = detect.read_face(file)
-    if isinstance(face, str):
-        return f"{face}; give a JPEG or PNG that shows a whole face from the front"
-    return face
-
-
-def predict(run, folds, faces):
-    """A list of Predictions of `faces`, {file: detect.Face}.
-
-    Probabilities are the mean over the nets of `folds`; the generated reference is that of the
-    first one's net, because a mean of several would show what no net has seen. Raises InputError as
-    gcnet.net_outputs.forward does.
-    """
-    images = central_crop(np.stack([face.pixels for face in faces.values()]))
-    blobs = ["probabilities", *([GENERATED] if run.settings.net in GCNETS else [])]
-
-    def of_fold(fold):
-        # On one thread each, as gcnet.evaluation does, so that the bits are the same.
-        return forward(run, fold, images, blobs if fold == folds[0] else blobs[:1], threads=1)
-
-    with ThreadPoolExecutor(available_cores()) as pool:
-        answers = pool.map(of_fold, folds)
-        made = list(tqdm(answers, "nets", len(folds), unit="net", leave=False, disable=None))
-    probabilities = np.mean([blob["probabilities"] for blob in made], axis=0, dtype=np.float64)
-    generated = made[0].get(GENERATED)
-    return [
-        Prediction(
-            readable(file),
-            face,
-            probabilities[i],
-            None if generated is None else generated[i, 0].clip(0, 1),
-        )
-        for i, (file, face) in enumerate(faces.items())
-    ]
-
-
-def source(run, folds):
-    """Which nets the numbers are from, for people."""
-    nets = f"the net of fold {folds[0]}"
-    if len(folds) > 1:
-        nets = f"the mean of the nets of folds {', '.join(map(str, folds))}"
-        if run.settings.net in GCNETS:
-            nets += f" (reference: fold {folds[0]})"
-    return f"{runs.NETS[run.settings.net]}, {run.name}, {nets}"
 
 
 def as_text(run, folds, predictions):

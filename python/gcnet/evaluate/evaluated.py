@@ -5,14 +5,18 @@ In a run folder, or in its `on-<database>` for a test on another index:
 ================== ============================================================================
 `predictions.csv`  one row for each test image of each finished fold: who, which label, which
                    class the net says, and its probabilities, in digits that give back the float32
-`outputs.npz`      in the same order `inputs` (the central crop that the net saw), `features` (blob
-                   "classifier/fc1") and, of a GCNet, `generated` (the reference that it made)
-`results.json`     the numbers (gcnet.evaluation), and what they belong to: the index, the finished
-                   folds' caffemodels, predictions.csv and outputs.npz, each with its SHA-256
+`outputs.npz`      in the same order `inputs` (the central crop that the net saw), `features` (the
+                   model's blob) and, of a model that generates one, `generated` (the reference that
+                   it made); of a model with pictures, `pictured` (the numbers of some test images,
+                   up to 8 of each fold) and `pictures` (what it made of them)
+`results.json`     written last: the numbers (gcnet.evaluate.scores), and what they belong to: the
+                   index, the finished folds' caffemodels, predictions.csv and outputs.npz, each with
+                   its SHA-256, and one digest over all of this
 ================== ============================================================================
 """
 
 import csv
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +30,9 @@ from gcnet_base.paths import ROOT, database_name, portable, sha256
 
 _IMAGE = ["image", "subject", "sequence", "frame", "label"]
 """Columns of predictions.csv that say which image it is."""
+
+ARRAYS = ("inputs", "generated", "features", "pictured", "pictures")
+"""Those of outputs.npz."""
 
 _OWN_TO_A_SOLVER = ("net", "snapshot_prefix", "test_iter")
 """Fields of a fold's solver that are its own: its paths, and the size of its test set."""
@@ -82,8 +89,9 @@ class Evaluated:
     """A run's results and what its nets made of the N test images of its finished folds.
 
     `folder` is where they are: the run folder, or its `on-<database>`. `results` is the content of
-    results.json. `inputs` and `generated` are uint8 N x 64 x 64, `features` is float32 N x 384
-    (after the ReLU), all in the order of `predictions`; `generated` is None for cnn and mlcnn.
+    results.json. `inputs` and `generated` are uint8 N x 64 x 64, `features` is float32 N x C, all
+    in the order of `predictions`; `pictured` int P, numbers of test images, and `pictures` float32
+    P x R x 64 x 64, for the R rows of the model's pictures. None: the model makes none.
     """
 
     run: runs.Run
@@ -93,6 +101,8 @@ class Evaluated:
     inputs: np.ndarray
     generated: np.ndarray | None
     features: np.ndarray
+    pictured: np.ndarray | None
+    pictures: np.ndarray | None
 
     @property
     def name(self):
@@ -169,6 +179,8 @@ def _check_belongs(run, index, folder, results):
             raise InputError(f"{path}: fold {fold} was finished later; {remedy}")
         if now[fold] != results["caffemodels"][fold]:
             raise InputError(f"{path}: fold {fold} was trained again since; {remedy}")
+    if results.get("digest") != _digest(results):
+        raise InputError(f"{path}: is not as it was written; {remedy}")
     for name in ("predictions.csv", "outputs.npz"):
         if not (folder / name).is_file():
             raise InputError(f"{portable(folder / name)}: is missing; {remedy}")
@@ -307,8 +319,8 @@ def _compare(run, settings, fold):
             )
 
 
-def write_predictions(path, predictions):
-    """Write predictions.csv; `load` gives the same Predictions back."""
+def _write_predictions(path, predictions):
+    """`load` gives the same Predictions back."""
     with replacing(path, newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         probabilities = [f"p_{name}" for name in predictions.class_names]
@@ -334,19 +346,34 @@ def _read_predictions(path, class_names):
     )
 
 
-def write_arrays(path, inputs, generated, features):
-    """Write outputs.npz; NumPy gives its members a constant time: equal arrays, equal files."""
-    arrays = {"inputs": inputs, "features": features}
-    if generated is not None:
-        arrays["generated"] = generated
-    with replacing(path, "wb") as file:
-        np.savez(file, **arrays)
+def write(folder, predictions, arrays, results):
+    """Write predictions.csv, outputs.npz and results.json, which makes them whole, in this order.
+
+    `arrays` are those of outputs.npz by name, as Evaluated has them.
+    """
+    folder.mkdir(exist_ok=True)
+    _write_predictions(folder / "predictions.csv", predictions)
+    with replacing(folder / "outputs.npz", "wb") as file:
+        np.savez(file, **arrays)  # with a constant time in it: equal arrays, equal files
+    results = {
+        **results,
+        "sha256": {name: sha256(folder / name) for name in ("predictions.csv", "outputs.npz")},
+    }
+    results["digest"] = _digest(results)
+    with replacing(folder / "results.json", encoding="utf-8") as file:
+        file.write(json.dumps(results, indent=1) + "\n")
+
+
+def _digest(results):
+    """SHA-256 of all that results.json says, and so of the files whose digests it has."""
+    said = {name: value for name, value in results.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _read_arrays(path, rows):
     with np.load(path) as arrays:
-        found = {name: arrays.get(name) for name in ("inputs", "generated", "features")}
-    for name, array in found.items():
-        if array is not None and len(array) != rows:
-            raise ValueError(f"{name} of {len(array)} images, expected {rows}")
+        found = {name: arrays.get(name) for name in ARRAYS}
+    for name in ("inputs", "generated", "features"):
+        if found[name] is not None and len(found[name]) != rows:
+            raise ValueError(f"{name} of {len(found[name])} images, expected {rows}")
     return found

@@ -10,19 +10,23 @@ changed, trained and tested on the paper's "1st and 2nd folds". In the run's fig
 """
 
 import math
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gcnet import evaluation, figures, paper_figures, prototxt, runs, variants
-from gcnet.evaluated import by_sequence
+from gcnet import prototxt, runs
+from gcnet.evaluate.evaluated import by_sequence
+from gcnet.methods.gcnet import figures, variants
+from gcnet.methods.gcnet.models import S1R0, S1R1
+from gcnet.report import of_runs, plots
 from gcnet.train import cross_validation
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
 
-NETS = ("s1r0", "s1r1")
+MODELS = (S1R0, S1R1)
 LOSS = "loss_contrastive"
 FOLDS = (0, 1)
 WEIGHTS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -49,7 +53,7 @@ def figure11(run, weights, device, jobs, command):
     cross_validation.train.
     """
     runs_by_weight = {weight: trained(run, weight, device, jobs, command) for weight in weights}
-    measured = {weight: evaluation.up_to_date(one) for weight, one in runs_by_weight.items()}
+    measured = {weight: of_runs.up_to_date(one) for weight, one in runs_by_weight.items()}
     curves = {count: _accuracies(measured, count) for count in ("by frame", "by sequence")}
     lines = [
         f"weight {weight:g}: "
@@ -61,7 +65,7 @@ def figure11(run, weights, device, jobs, command):
         for i, (weight, one) in enumerate(measured.items())
     ]
     caption = (
-        f"Figure 11: accuracy of {runs.NETS[run.settings.net]} against the weight of the "
+        f"Figure 11: accuracy of {run.model.title} against the weight of the "
         f"contrastive loss; mean of the folds 0 and 1, which are drawn thinly, on "
         f"{run.settings.index}. Measured:\n" + "\n".join(lines)
     )
@@ -78,19 +82,20 @@ def trained(run, weight, device, jobs, command):
     Arguments and errors as of `figure11`.
     """
     settings = run.settings
-    if settings.net not in NETS:
+    if run.model not in MODELS:
+        able = " or ".join(model.name for model in MODELS)
         raise InputError(
-            f"{run.name}: is a run of {settings.net}; give one of {' or '.join(NETS)}, the GCNets "
-            "with a contrastive loss"
+            f"{run.name}: is a run of {settings.net}; give one of {able}, the GCNets with a "
+            "contrastive loss"
         )
-    same = {
-        "net": settings.net, "classes": settings.classes, "max_iter": settings.max_iter,
-        "batch": settings.batch, "index": ROOT / settings.index, "copies": settings.copies,
-        "seed": settings.seed, "engine": settings.engine,
-        "weights": [ROOT / path for path in settings.weights],
-    }  # fmt: skip
     sources = ROOT / settings.prototxt
-    if runs.settings(**same, folder=sources) != settings:
+    wanted = replace(
+        settings,
+        index=ROOT / settings.index,
+        weights={ROOT / path: None for path in settings.weights},
+        prototxt=sources,
+    )
+    if runs.complete(wanted) != settings:
         raise InputError(
             f"{run.name}: its index, weights or prototxt files have changed since it was started; "
             "restore them, or train it anew"
@@ -98,7 +103,7 @@ def trained(run, weight, device, jobs, command):
     own = float(prototxt.value(_net(settings), "loss_weight", LOSS))
     if weight == own and all(map(run.is_finished, FOLDS)):
         return run
-    folder = paper_figures.stem(run, "fig11")
+    folder = figures.stem(run, "fig11")
     changed = folder / "prototxt" / f"{weight:g}"
 
     def change(net, solver):
@@ -106,8 +111,7 @@ def trained(run, weight, device, jobs, command):
 
     variants.write(changed, sources, settings.net, change)
     return cross_validation.train(
-        folder / f"{weight:g}", **same, folds=FOLDS, prototxt=changed, command=command,
-        device=device, jobs=jobs,
+        replace(wanted, prototxt=changed), FOLDS, command, folder / f"{weight:g}", device, jobs
     )
 
 
@@ -129,8 +133,8 @@ def _draw(weights, curves, chance):
     places = range(len(weights))  # evenly: the weights are steps of a factor, and 0 is one of them
     dashes = dict(zip(FOLDS, ((4, 2), (1, 1.5)), strict=True))
     styles = dict(zip(curves, (("#0072B2", "o"), ("#D55E00", "s")), strict=True))
-    with matplotlib.rc_context(figures.PAPER_STYLE):
-        figure = Figure(figsize=(figures.PAPER_WIDTH / 2, 3), layout="constrained")
+    with matplotlib.rc_context(plots.PAPER_STYLE):
+        figure = Figure(figsize=(plots.PAPER_WIDTH / 2, 3), layout="constrained")
         axes = figure.subplots()
         for count, (colour, marker) in styles.items():
             for fold, accuracies in zip(FOLDS, curves[count].T, strict=True):

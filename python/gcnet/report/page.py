@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from data_prep.lmdbs import contents
 from data_prep.lmdbs.records import PAIR_SHAPE, open_pairs
-from gcnet import figures, paper, runs, tables
+from gcnet import models, published
 from gcnet.engine import TITLES
+from gcnet.report import plots, table_forms, tables
 from gcnet.train import caffe_log
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
@@ -68,14 +69,14 @@ def write(path, title, evaluated, pictures):
         models=[_model(*pair) for pair in zip(names, evaluated, strict=True)],
         pictures=[(caption, _picture(png)) for caption, png in pictures],
         comparison=tables.of(evaluated) if len(evaluated) > 1 else [],
-        settings_text=tables.settings_text,
+        settings_text=table_forms.settings_text,
         paper_tables={
-            database: paper.ACCURACY[database]
+            database: published.rows_of(database)
             for one in evaluated
             for database in one.results["paper"]
         },
         own_nets={one.run.settings.net for one in evaluated},
-        net_names=runs.NETS,
+        title_of=models.title,
         pairs=_training_pairs(evaluated[0]) if len(evaluated) == 1 else [],
         gallery=_gallery(names, evaluated),
         style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),
@@ -88,10 +89,10 @@ def write(path, title, evaluated, pictures):
 
 def _names(evaluated):
     """What to call each model: its net, with the run folder's name where nets repeat."""
-    nets = [one.run.settings.net for one in evaluated]
+    titles = [one.run.model.title for one in evaluated]
     return [
-        runs.NETS[net] + (f" ({one.run.folder.name})" if nets.count(net) > 1 else "")
-        for net, one in zip(nets, evaluated, strict=True)
+        title + (f" ({one.run.folder.name})" if titles.count(title) > 1 else "")
+        for title, one in zip(titles, evaluated, strict=True)
     ]
 
 
@@ -104,8 +105,8 @@ def _model(name, one):
         "results": one.results,
         "engine": TITLES[one.run.settings.engine],
         "curves": {
-            "light": _picture(figures.curves(logs)),
-            "dark": _picture(figures.curves(logs, dark=True)),
+            "light": _picture(plots.curves(logs)),
+            "dark": _picture(plots.curves(logs, dark=True)),
         },
         "shares": _shares(one.results["confusion"]),
     }
@@ -221,11 +222,10 @@ def _mistakes(image):
 
 
 def _generator(evaluated):
-    """Index of the model whose generated references are shown: the GCNet of most parts, or None."""
-    order = list(runs.NETS)
-    nets = [order.index(one.run.settings.net) for one in evaluated]
+    """Index of the model whose generated references are shown: the last in order, or None."""
+    order = models.names()
     able = [i for i, one in enumerate(evaluated) if one.generated is not None]
-    return max(able, key=lambda i: nets[i], default=None)
+    return max(able, key=lambda i: order.index(evaluated[i].run.model.name), default=None)
 
 
 def _sheets(faces):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from gcnet.figures import CLASS_COLOURS, CLASS_MARKERS, PAPER_STYLE, PAPER_WIDTH
+from gcnet.report.plots import CLASS_COLOURS, CLASS_MARKERS, PAPER_STYLE, PAPER_WIDTH
 from gcnet_base.errors import InputError
 
 PERPLEXITY = 30

@@ -15,9 +15,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gcnet import evaluation, figures, paper_figures, report, runs, tables
-from gcnet.evaluated import finished_folds
-from gcnet.net_outputs import GCNETS
+from gcnet import runs
+from gcnet.evaluate.evaluated import finished_folds
+from gcnet.methods.gcnet import figures
+from gcnet.methods.gcnet.models import CNN, METRIC_LEARNING_CNN, MODELS, S1R1
+from gcnet.report import of_runs, page, plots, table_forms, tables
 from gcnet.train import caffe_log, supervision
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
@@ -25,8 +27,6 @@ from gcnet_base.paths import ROOT, database_name, portable
 
 PRETRAINING = "casia_webface"
 """The database of pre-training."""
-
-ENCODER1, ENCODER2 = "encoder1.caffemodel", "encoder2.caffemodel"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Experiment:
     title: str
     training: tuple
     classes: str
-    nets: tuple
+    models: tuple
     tests: tuple = ()
     folds: str | None = None
     times: int = 1
@@ -53,15 +53,15 @@ class Experiment:
 CROSS_DATABASE_FOLDS = "0"
 
 EXPERIMENTS = {
-    "table2": Experiment("Table II: CK+, 7 expressions", (("ckplus",),), "7", tuple(runs.NETS)),
-    "table3": Experiment("Table III: CK+, 8 expressions", (("ckplus",),), "8", tuple(runs.NETS)),
-    "table4": Experiment("Table IV: MMI", (("mmi",),), "6", tuple(runs.NETS)),
-    "table5": Experiment("Table V: Oulu-CASIA", (("oulu_casia",),), "6", tuple(runs.NETS)),
+    "table2": Experiment("Table II: CK+, 7 expressions", (("ckplus",),), "7", MODELS),
+    "table3": Experiment("Table III: CK+, 8 expressions", (("ckplus",),), "8", MODELS),
+    "table4": Experiment("Table IV: MMI", (("mmi",),), "6", MODELS),
+    "table5": Experiment("Table V: Oulu-CASIA", (("oulu_casia",),), "6", MODELS),
     "table6": Experiment(
         "Table VI: other databases",
         (("ckplus",), ("ckplus", "oulu_casia"), ("ckplus", "mmi", "oulu_casia")),
         "6+neutral",
-        ("s1r1",),
+        (S1R1,),
         ("fer2013", "sfew", "raf_db"),
         folds=CROSS_DATABASE_FOLDS,
     ),
@@ -70,7 +70,7 @@ EXPERIMENTS = {
         "CK+, 7 expressions, six times the iterations",
         (("ckplus",),),
         "7",
-        ("cnn", "mlcnn", "s1r1"),
+        (CNN, METRIC_LEARNING_CNN, S1R1),
         times=6,
     ),
 }
@@ -159,17 +159,16 @@ def run(name, scale_name, nets=(), device="cpu"):
     folders = []
     for several in experiment.training:
         index = _merged(scale, several)
-        for net in experiment.nets:
-            folder = scale.runs / name / _run_name(experiment, several, net)
+        for model in experiment.models:
+            folder = scale.runs / name / _run_name(experiment, several, model.name)
             folders.append(folder)
-            if nets and net not in nets:
+            if nets and model.name not in nets:
                 continue
-            start = (ENCODER1, ENCODER2) if net in GCNETS else (ENCODER2,)
             _do(
-                "python/train_folds.py", "--index", _text(index), "--net", net,
+                "python/train_folds.py", "--index", _text(index), "--net", model.name,
                 "--classes", experiment.classes, "--folds", experiment.folds or scale.folds,
                 *length, "--run", _text(folder),
-                "--weights", ",".join(_text(scale.weights / file) for file in start),
+                "--weights", _weights(scale, model),
                 *_device_option(device), made=folder,
             )  # fmt: skip
     trained = [runs.load(folder) for folder in folders if (folder / "run.json").is_file()]
@@ -183,6 +182,10 @@ def _length(experiment, scale):
             raise InputError("the paper's iterations are long enough: give --synthetic or --quick")
         return ()
     return "--max-iter", str(scale.max_iter * experiment.times), "--batch", str(scale.batch)
+
+
+def _weights(scale, model):
+    return ",".join(_text(scale.weights / f"{part}.caffemodel") for part in model.starts_from)
 
 
 def _run_name(experiment, databases, net):
@@ -262,12 +265,12 @@ def write_results(name, experiment, scale, trained):
     """Evaluate Runs, draw the figures, write tables and reports into the experiment's folder."""
     folder = scale.runs / name
     tests = [None, *(_index(scale, database) for database in experiment.tests)]
-    found = {test: [evaluation.up_to_date(one, test) for one in trained] for test in tests}
+    found = {test: [of_runs.up_to_date(one, test) for one in trained] for test in tests}
     made = tables.of([one for those in found.values() for one in those])
     for form, suffix in (("text", "txt"), ("markdown", "md"), ("latex", "tex"), ("json", "json")):
         with replacing(folder / f"table.{suffix}", encoding="utf-8") as file:
-            file.write(tables.FORMS[form](made))
-    print(tables.as_text(made))
+            file.write(table_forms.FORMS[form](made))
+    print(table_forms.as_text(made))
     print(f"written to {_text(folder)}: table.txt, .md, .tex, .json")
     for test, those in found.items():
         title, path, pictures = experiment.title, folder / "report.html", []
@@ -278,21 +281,21 @@ def write_results(name, experiment, scale, trained):
             continue  # the nets are of several databases: each run has its own report
         else:
             pictures = _pictures(folder, those)
-        report.write(path, title, those, pictures)
+        page.write(path, title, those, pictures)
         print(f"written: {_text(path)}")
 
 
 def _pictures(folder, found):
     """Draw how the nets came along, and the paper's Figures 4 to 6 of S1R1 beside the CNN; returns
     the report's pictures."""
-    by_net = {one.run.settings.net: one for one in found}
-    gcnet, cnn = by_net.get("s1r1"), by_net.get("cnn")
+    by_model = {one.run.model.name: one for one in found}
+    gcnet, cnn = by_model.get(S1R1.name), by_model.get(CNN.name)
     drawings = {"courses": lambda: _courses(found)}
     if gcnet is not None:
-        drawings["fig4"] = lambda: paper_figures.figure4(gcnet)
+        drawings["fig4"] = lambda: figures.figure4(gcnet)
     if gcnet is not None and cnn is not None:
-        drawings["fig5"] = lambda: paper_figures.figure5(gcnet, cnn)
-        drawings["fig6"] = lambda: paper_figures.figure6(gcnet, cnn)
+        drawings["fig5"] = lambda: figures.figure5(gcnet, cnn)
+        drawings["fig6"] = lambda: figures.figure6(gcnet, cnn)
     pictures = []
     for name, draw in drawings.items():
         try:
@@ -300,16 +303,16 @@ def _pictures(folder, found):
         except InputError as error:  # an index without the frames of Figure 6, say
             print(f"{name} left out: {error}")
             continue
-        png, pdf = figures.save(figure, folder / "figures" / name, caption)
+        png, pdf = plots.save(figure, folder / "figures" / name, caption)
         print(f"written: {_text(png)}, {_text(pdf)}")
         pictures.append((caption, png.read_bytes()))
     return pictures
 
 
 def _courses(found):
-    logs = {runs.NETS[one.run.settings.net]: caffe_log.of_run(one.run) for one in found}
+    logs = {one.run.model.title: caffe_log.of_run(one.run) for one in found}
     caption = "Test accuracy and losses during training, mean over the folds (Caffe's log)"
-    return figures.courses(logs), caption
+    return plots.courses(logs), caption
 
 
 def _do(*arguments, made=None):

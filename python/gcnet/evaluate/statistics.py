@@ -15,7 +15,7 @@ the same accuracy (100 %, say) it has no width at all.
 
 import numpy as np
 
-from gcnet.evaluated import by_sequence
+from gcnet.evaluate.evaluated import by_sequence
 
 DRAWS = 10_000
 SEED = 1

@@ -14,12 +14,6 @@ NET_SIZE = 64
 WHITE = 256
 """The pixel value that the nets see as 1: their inputs are pixels times 1/256."""
 
-GCNETS = ("s0r0", "s1r0", "s0r1", "s1r1")
-GENERATED = "generated"
-"""The blob of the reference that a GCNet makes."""
-FEATURES = "classifier/fc1"
-""""GCNet feature": the first fully connected layer of the classifier, after its ReLU."""
-
 
 def central_crop(images):
     """uint8 ... x 66 x 66 -> uint8 ... x 64 x 64, what the nets see of a test image."""
@@ -30,12 +24,12 @@ def central_crop(images):
 def forward(run, fold, images, blobs, references=None, threads=None):
     """{blob: float32 N x ...} that a fold's net makes of `images`, uint8 N x 64 x 64.
 
-    The metric-learning CNN needs their `references`, too. `threads` as of Engine.run_module. Raises
+    A model that is shown the reference needs `references`, too. `threads` as of Engine.run_module. Raises
     InputError if the run's engine is not installed, the caffemodel is truncated or of another net.
     """
     folder = run.fold_folder(fold)
     inputs = {"image": images}
-    if run.settings.net == "mlcnn":
+    if run.model.shown_reference:
         inputs["reference"] = references
     inputs = {name: faces[:, None].astype(np.float32) / WHITE for name, faces in inputs.items()}
     with tempfile.TemporaryDirectory() as scratch:

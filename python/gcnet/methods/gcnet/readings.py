@@ -13,8 +13,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from data_prep.lmdbs.build import COPIES
-from gcnet import prototxt, runs, variants
+from gcnet import prototxt, runs
+from gcnet.methods.gcnet import variants
+from gcnet.models import PROTOTXT
 from gcnet.train import caffe_log, cross_validation
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
@@ -189,25 +190,21 @@ def _train(name, index, fold):
     """
     experiment = EXPERIMENTS[name]
     sources = FOLDER / "prototxt" / name
-    net = variants.write(sources, runs.PROTOTXT, experiment.net, experiment.change)
+    net = variants.write(sources, PROTOTXT, experiment.net, experiment.change)
     log_path = FOLDER / name / f"fold{fold}" / "caffe.log"
     if not caffe_log.of_file(log_path).diverged:
         try:
-            cross_validation.train(
-                FOLDER / name,
+            settings = runs.Settings(
                 net=experiment.net,
-                index=index,
                 classes=experiment.classes,
-                folds=[fold],
                 max_iter=experiment.iterations,
                 batch=BATCH,
+                index=index,
                 engine="bvlc",  # docs/decisions.md shows its curves
-                weights=[],
-                copies=COPIES,
-                seed=1,
                 prototxt=sources,
-                command=shlex.join(["python", *sys.argv]),
             )
+            command = shlex.join(["python", *sys.argv])
+            cross_validation.train(settings, [fold], command, FOLDER / name)
         except InputError:
             # A loss that is no number is a result here.
             if not caffe_log.of_file(log_path).diverged:

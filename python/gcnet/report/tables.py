@@ -8,16 +8,16 @@ those are told. A table of tests on other databases is laid out as Table VI, whe
 a net was trained on differs from row to row, too.
 """
 
+import itertools
 import json
-import re
-import textwrap
 from collections import Counter, namedtuple
 from dataclasses import dataclass
 
-from gcnet import paper, runs, statistics
+from gcnet import models, published
 from gcnet.engine import TITLES
+from gcnet.evaluate import statistics
 from gcnet_base.paths import database_name
-from gcnet_base.protocol import FOLDS, NEUTRAL
+from gcnet_base.protocol import FOLDS
 
 SYMBOLS = (
     "Mean over folds ± their standard deviation; [ ] 95 % interval of the pooled accuracy, "
@@ -62,20 +62,15 @@ def of(evaluations):
     for group in _groups(home, _settings):
         tables += [_accuracy(group), _recall(group)]
     tables += [_cross_database(group) for group in _groups(away, _settings_of_training)]
-    published = _published(away)
-    return tables + ([published] if published else [])
+    return tables + _published(away)
 
 
 def _groups(evaluations, key):
-    """Lists of the Evaluated with equal settings, each in the order of runs.NETS."""
+    """Lists of the Evaluated with equal settings, each in the order of models."""
     groups = {}
     for one in evaluations:
         groups.setdefault(json.dumps(key(one)), []).append(one)
-    order = list(runs.NETS)
-    return [
-        sorted(group, key=lambda one: order.index(one.run.settings.net))
-        for group in groups.values()
-    ]
+    return [models.in_order(group, lambda one: one.run.model) for group in groups.values()]
 
 
 def _settings_of_training(one):
@@ -97,18 +92,8 @@ def _settings(one):
     return {**index, **_settings_of_training(one)}
 
 
-def settings_text(settings):
-    """A Table's settings in a line."""
-    named = dict(settings)
-    classes, iterations = named.pop("classes"), named.pop("iterations")
-    index, digest = named.pop("index", None), named.pop("index_sha256", "")
-    where = f"Measured here on {index} (SHA-256 {digest[:12]}), " if index else "Measured here, "
-    rest = ", ".join(f"{name} {value}" for name, value in named.items())
-    return f"{where}{classes} classes, {iterations} iterations, {rest}"
-
-
 def _model(one):
-    return runs.NETS[one.run.settings.net]
+    return one.run.model.title
 
 
 def _source(one):
@@ -127,27 +112,31 @@ def _source(one):
 def _accuracy(group):
     first = group[0]
     database = database_name(first.run.settings.index)
-    cnn, problem = _only_cnn(group)
-    published = list(paper.accuracies("cnn", first.run.settings.classes, database))
+    baseline, problem = _only_baseline(group)
+    of_papers = [table.title for table in published.tables_for(first.run.settings.classes, database)]
     rows, content, notes = [], [], [SYMBOLS]
     if problem:
         notes.append(problem)
     for one in group:
         difference = None
-        if cnn is not None and one is not cnn:
-            why_not = statistics.why_not(one.predictions, cnn.predictions)
+        if baseline is not None and one is not baseline:
+            why_not = statistics.why_not(one.predictions, baseline.predictions)
             if why_not:
-                notes.append(f"{_model(one)} is not compared with the CNN: it has {why_not}")
+                notes.append(
+                    f"{_model(one)} is not compared with the {_model(baseline)}: it has {why_not}"
+                )
             else:
-                difference = statistics.compare(one.predictions, cnn.predictions)
-        accuracies = paper.accuracies(one.run.settings.net, first.run.settings.classes, database)
+                difference = statistics.compare(one.predictions, baseline.predictions)
+        accuracies = published.accuracies(
+            one.run.settings.net, first.run.settings.classes, database
+        )
         frame, sequence = one.results["frame"], one.results["sequence"]
         rows.append(
             (
                 _model(one), _folds(one),
                 mean_text(frame), _pooled(frame), mean_text(sequence), _pooled(sequence),
                 *_difference(difference),
-                *(_number(accuracies[title]) for title in published),
+                *(_number(accuracies[title]) for title in of_papers),
                 one.name,
             )  # fmt: skip
         )
@@ -163,17 +152,13 @@ def _accuracy(group):
         )
     if any(row["difference_to_cnn"] for row in content):
         notes.append(
-            "Difference to the CNN: percentage points by sequence, on the same test images; p of "
+            f"Difference to the {_model(baseline)}: percentage points by sequence, on the same test images; p of "
             "no difference, two-sided, paired bootstrap over subjects "
             f"({1 / statistics.DRAWS} is the least)"
         )
     if any(len(row["folds"]) < FOLDS for row in content):
         notes.append(f"Rows of fewer than {FOLDS} folds are of those alone")
-    if any(one.run.settings.net == "mlcnn" for one in group):
-        notes.append(
-            f"{runs.NETS['mlcnn']}: is shown the person's real neutral image in the test, too, "
-            "which no other model here is"
-        )
+    notes += _remarks(group, "accuracy")
     notes += [
         f"Generated reference, {_model(one)}: {generation_text(one.results['generation'])}"
         for one in group
@@ -183,8 +168,8 @@ def _accuracy(group):
         "model", "folds",
         "by frame,\nmean ± sd", "by frame,\npooled [95 %]",
         "by sequence,\nmean ± sd", "by sequence,\npooled [95 %]",
-        "difference to\nthe CNN [95 %]", "p",
-        *(f"paper,\nreal {title}" for title in published),
+        f"difference to\nthe {_baseline_title(baseline)} [95 %]", "p",
+        *(f"paper,\nreal {title}" for title in of_papers),
         "run folder",
     )  # fmt: skip
     return Table(
@@ -197,16 +182,33 @@ def _accuracy(group):
     )
 
 
-def _only_cnn(group):
-    """(the Evaluated of the CNN to compare with or None, a note on why there is none or "")."""
-    cnns = [one for one in group if one.run.settings.net == "cnn"]
-    if len(cnns) > 1:
-        names = ", ".join(one.name for one in cnns)
+def _only_baseline(group):
+    """(the Evaluated to compare with or None, a note on why there is none or "")."""
+    baselines = [one for one in group if one.run.model.is_baseline]
+    if len(baselines) > 1:
+        names = ", ".join(one.name for one in baselines)
         return None, (
-            f"No differences to the CNN, of which there are several runs here ({names}): give "
-            "eval_folds.py the runs to compare"
+            f"No differences to the {_model(baselines[0])}, of which there are several runs here "
+            f"({names}): give eval_folds.py the runs to compare"
         )
-    return (cnns[0] if cnns else None), ""
+    return (baselines[0] if baselines else None), ""
+
+
+def _baseline_title(baseline):
+    """What the differences are to; without a run of it in the table, the first baseline there is."""
+    if baseline is not None:
+        return _model(baseline)
+    return next((model.title for model in models.those(lambda one: one.is_baseline)), "baseline")
+
+
+def _remarks(group, of):
+    """The remarks of the models in `group` on "accuracy" or a class, each once."""
+    found = {
+        one.run.model.title: one.run.model.remarks[of]
+        for one in group
+        if of in one.run.model.remarks
+    }
+    return [f"{title}: {remark}" for title, remark in found.items()]
 
 
 def mean_text(count):
@@ -271,8 +273,8 @@ def _starts(group):
 def _other_prototxt(group):
     """Notes on rows of the same net whose prototxt files had different contents."""
     notes = []
-    for net, title in runs.NETS.items():
-        rows = [one for one in group if one.run.settings.net == net]
+    for title in dict.fromkeys(map(_model, group)):
+        rows = [one for one in group if _model(one) == title]
         if len({one.run.settings.prototxt_sha256 for one in rows}) > 1:
             names = ", ".join(
                 f"{one.name} (SHA-256 {one.run.settings.prototxt_sha256[:12]})" for one in rows
@@ -295,26 +297,22 @@ def _weights(one):
 
 
 def _start_alike(group):
-    """Whether all start from the same weights; a net without Encoder_1 may lack that file."""
-    with_generator, without = set(), set()
+    """Whether all start from the same weights; a net of fewer parts may lack one file."""
+    by_parts = {}
     for one in group:
-        (without if one.run.settings.net in ("cnn", "mlcnn") else with_generator).add(_weights(one))
-    if not with_generator or not without:
-        return len(with_generator | without) == 1
-    if len(with_generator) > 1 or len(without) > 1:
+        by_parts.setdefault(frozenset(one.run.model.starts_from), set()).add(_weights(one))
+    if any(len(starts) > 1 for starts in by_parts.values()):
         return False
-    (more,), (fewer,) = with_generator, without
-    return fewer <= more and len(more - fewer) <= 1
+    by_size = sorted(((parts, *starts) for parts, starts in by_parts.items()), key=lambda p: len(p[0]))
+    return all(
+        fewer <= more and len(more - fewer) <= len(more_parts - fewer_parts)
+        for (fewer_parts, fewer), (more_parts, more) in itertools.pairwise(by_size)
+    )
 
 
 def _recall(group):
     names = group[0].run.class_names
-    notes = []
-    if NEUTRAL in names and any(one.run.settings.net == "mlcnn" for one in group):
-        notes.append(
-            f"{runs.NETS['mlcnn']}: a neutral face is its own reference, so that its recall of "
-            f"{NEUTRAL} means little"
-        )
+    notes = [remark for name in names for remark in _remarks(group, name)]
     return Table(
         f"Recall by class in per cent, by frame: {database_name(group[0].run.settings.index)}",
         _settings(group[0]),
@@ -339,19 +337,15 @@ def _cross_database(group):
     for one in group:
         found.setdefault(one.run.folder, {})[_tested_on(one)] = one
     rows, content = [], []
-    published = [
-        paper.CROSS_DATABASE_TITLES.get(column.database)
-        if group[0].run.settings.classes == paper.CROSS_DATABASE_CLASSES
-        else None
-        for column in columns
-    ]
+    classes = group[0].run.settings.classes
+    of_papers = [published.cross_database_title(column.database, classes) for column in columns]
     for tests in found.values():
         one = next(iter(tests.values()))
         trained_on = database_name(one.run.settings.index)
         cells, by_database = [], {}
-        for column, title in zip(columns, published, strict=True):
+        for column, title in zip(columns, of_papers, strict=True):
             here = tests.get(column)
-            number = paper.cross_database(one.run.settings.net, title, trained_on)
+            number = published.cross_database(one.run.settings.net, title, trained_on)
             cells.append(_away_cell(here))
             if title:
                 cells.append(_number(number))
@@ -374,7 +368,7 @@ def _cross_database(group):
             }
         )
     heads = []
-    for column, title in zip(columns, published, strict=True):
+    for column, title in zip(columns, of_papers, strict=True):
         heads.append(f"on {column.database}\n[95 %]")
         if title:
             heads.append(f"paper,\nreal {title}")
@@ -410,134 +404,22 @@ def _away_cell(one):
 
 
 def _published(evaluations):
-    """The rows of the paper's Table VI of the databases that some nets here were tested on."""
+    """The tables of papers on the databases that some nets here were tested on."""
     tested = {
-        paper.CROSS_DATABASE_TITLES.get(_tested_on(one).database)
+        published.cross_database_title(_tested_on(one).database, one.run.settings.classes)
         for one in evaluations
-        if one.run.settings.classes == paper.CROSS_DATABASE_CLASSES
     }
-    found = [row for row in paper.CROSS_DATABASE if row.test in tested]
-    if not found:
-        return None
-    return Table(
-        "The paper's Table VI, accuracy in per cent on the real databases",
-        {},
-        ("method", "trained on", "tested on", "paper"),
-        [
-            (runs.NETS.get(row.method, row.method), row.training, row.test, _number(row.accuracy))
-            for row in found
-        ],
-        [],
-        [row._asdict() for row in found],
-    )
-
-
-def as_text(tables):
-    """Aligned columns, a blank line between tables."""
-    return "\n".join(map(_table_text, tables))
-
-
-def _table_text(table):
-    lines = [table.heading]
-    if table.settings:
-        lines.append(_filled(settings_text(table.settings)))
-    heads = [column.split("\n") for column in table.columns]
-    depth = max(map(len, heads))
-    head_rows = [[([""] * (depth - len(h)) + h)[i] for h in heads] for i in range(depth)]
-    widths = [max(map(len, cells)) for cells in zip(*head_rows, *table.rows, strict=True)]
-    rows = [*head_rows, ["-" * width for width in widths], *table.rows]
-    lines.append("")
-    for row in rows:
-        cells = [
-            cell.ljust(width) if side == "l" else cell.rjust(width)
-            for cell, width, side in zip(row, widths, table.alignment, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines += ["", *map(_filled, table.notes)] if table.notes else []
-    return "\n".join(lines) + "\n"
-
-
-def _filled(text):
-    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
-
-
-def as_markdown(tables):
-    return "\n".join(map(_table_markdown, tables))
-
-
-def _table_markdown(table):
-    def row(cells):
-        cells = [cell.replace("\n", " ").replace("|", "\\|") for cell in cells]
-        return "| " + " | ".join(cells) + " |"
-
-    lines = [f"**{table.heading}**", ""]
-    if table.settings:
-        lines += [settings_text(table.settings), ""]
-    rule = ["---" if side == "l" else "---:" for side in table.alignment]
-    lines += [row(table.columns), row(rule), *map(row, table.rows), ""]
-    lines += [f"- {note}" for note in table.notes] + [""] * bool(table.notes)
-    return "\n".join(lines)
-
-
-def as_latex(tables):
-    """Plain tabulars in table environments, without any package."""
-    return "\n".join(map(_table_latex, tables))
-
-
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "±": r"$\pm$", "<": "$<$", ">": "$>$", "[": "{[}", "]": "{]}",
-        **{character: "\\" + character for character in "&%$#_{}"},
-    }
-)  # fmt: skip
-"""A "[" after a row's end would be read as the argument of its line break."""
-
-
-def _table_latex(table):
-    def row(cells):
-        texts = (cell.translate(_LATEX) for cell in cells)
-        return " & ".join(re.sub(r"(?<!\w)-(?=\d)", "$-$", text) for text in texts) + r" \\"
-
-    headings = (
-        rf"\shortstack[{side}]{{" + r"\\".join(column.translate(_LATEX).split("\n")) + "}"
-        for side, column in zip(table.alignment, table.columns, strict=True)
-    )
-    said = [settings_text(table.settings)] if table.settings else []
-    caption = ". ".join([table.heading, *said, *table.notes])
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\footnotesize",
-            rf"\caption{{{caption.translate(_LATEX)}.}}",
-            rf"\begin{{tabular}}{{{table.alignment}}}",
-            r"\hline",
-            " & ".join(headings) + r" \\",
-            r"\hline",
-            *map(row, table.rows),
-            r"\hline",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def as_json(tables):
-    """A list of tables, numbers in full precision."""
-    return json.dumps(
-        [
-            {
-                "heading": table.heading,
-                "settings": table.settings,
-                "rows": table.content,
-                "notes": table.notes,
-            }
-            for table in tables
-        ],
-        indent=1,
-        ensure_ascii=False,
-    ) + "\n"  # fmt: skip
-
-
-FORMS = {"text": as_text, "markdown": as_markdown, "latex": as_latex, "json": as_json}
+    return [
+        Table(
+            table.heading,
+            {},
+            ("method", "trained on", "tested on", "paper"),
+            [
+                (models.title(row.method), row.training, row.test, _number(row.accuracy))
+                for row in rows
+            ],
+            [],
+            [row._asdict() for row in rows],
+        )
+        for table, rows in published.cross_database_tables(tested)
+    ]
