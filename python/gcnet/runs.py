@@ -32,6 +32,7 @@ from gcnet import prototxt
 from gcnet.engine import ROOT
 from gcnet.errors import InputError
 from gcnet.protocol import CLASSES, NEUTRAL
+from gcnet.train.programs import Alternating, CaffeTrain
 
 RUNS = ROOT / "runs"
 PROTOTXT = ROOT / "prototxt"
@@ -206,10 +207,11 @@ def read_texts(paths):
 
 @dataclass(frozen=True)
 class TrainedFolder:
-    """A folder in which `caffe train` works: its solver, log and snapshots, up to `max_iter`."""
+    """A folder in which a program trains: its solvers, log and snapshots, up to `max_iter`."""
 
     path: Path
     max_iter: int
+    program: CaffeTrain | Alternating = CaffeTrain()
 
     @property
     def log(self):
@@ -217,15 +219,11 @@ class TrainedFolder:
 
     @property
     def final_caffemodel(self):
-        return self.path / f"snapshot_iter_{self.max_iter}.caffemodel"
+        return self.program.caffemodel(self.path, self.max_iter)
 
     def snapshots(self):
-        """Iteration -> .solverstate, the newest first."""
-        found = {
-            int(path.stem.removeprefix("snapshot_iter_")): path
-            for path in self.path.glob("snapshot_iter_*.solverstate")
-        }
-        return dict(sorted(found.items(), reverse=True))
+        """Iteration -> Path of the program's snapshot, the newest first."""
+        return self.program.snapshots(self.path)
 
     def is_finished(self):
         return (self.path / "finished.json").is_file()
@@ -245,8 +243,10 @@ class TrainedFolder:
         content = {
             "iteration": self.max_iter,
             "sha256": sha256(self.final_caffemodel),
-            "solver_sha256": sha256(self.path / "solver.prototxt"),
-            "net_sha256": sha256(self.path / "net.prototxt"),
+            **{
+                f"{name.removesuffix('.prototxt')}_sha256": sha256(self.path / name)
+                for name in self.program.prototxt
+            },
         }
         with replacing(self.path / "finished.json", encoding="utf-8") as file:
             file.write(json.dumps(content) + "\n")
