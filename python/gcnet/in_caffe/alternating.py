@@ -31,6 +31,7 @@ takes one and goes on. A loss that is not finite ends it with one line and witho
 """
 
 import argparse
+import contextlib
 import importlib
 import math
 import os
@@ -51,8 +52,6 @@ SAME = ("max_iter", "display", "snapshot", "snapshot_prefix")
 
 NEVER = 2**31 - 1
 """The test_interval of solvers that are tested from here."""
-
-_EngineError = getattr(caffe, "CaffeError", RuntimeError)
 
 
 @one_line_errors
@@ -200,7 +199,8 @@ class Solver:
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
             file.write(text_format.MessageToString(quiet))
             file.flush()
-            self.engine = caffe.get_solver(file.name)
+            with _naming(path):
+                self.engine = caffe.get_solver(file.name)
         self.net = self.engine.net
         self.loss = 0.0
         self.rate = None
@@ -213,10 +213,8 @@ class Solver:
         """
         number = self.engine.iter
         self.rate = _rate(self.parameter, number)
-        try:
+        with _naming("solver " + self.name):
             self.engine.step(1)
-        except _EngineError as error:
-            raise InputError("solver {}: {}".format(self.name, error))
         self.loss = loss(self.net)
         self.outputs = {name: self.net.blobs[name].data.copy() for name in self.net.outputs}
         if not math.isfinite(self.loss):
@@ -224,6 +222,15 @@ class Solver:
                 "solver {}: the loss is {:g} in its step {}; lower base_lr in {} or check the "
                 "data".format(self.name, self.loss, number, self.path)
             )
+
+
+@contextlib.contextmanager
+def _naming(what):
+    """Say what an error of the engine is about; torchcaffe has its own, where BVLC Caffe aborts."""
+    try:
+        yield
+    except getattr(caffe, "CaffeError", RuntimeError) as error:
+        raise InputError("{}: {}".format(what, error))
 
 
 def _addresses(net):
@@ -448,7 +455,8 @@ class AlternatingTraining:
                 return
             for name, values in net.forward().items():
                 sums[name] = sums.get(name, 0) + values
-        _log_outputs("Test", net, {name: sums[name] / count for name in net.outputs}, 0)
+        means = {name: sums[name] / count for name in net.outputs if name in sums}
+        _log_outputs("Test", net, means, 0)
 
 
 def _log_outputs(which, net, outputs, number):

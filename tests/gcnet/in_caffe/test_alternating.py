@@ -309,11 +309,19 @@ def replacing(file, old, new):
          "solver_generator.prototxt: loss_real is also an output of the net in .*discriminator"),
         ("net_generator.prototxt", "dis/", "d/", "have no layer with parameters in common"),
     ],
+    ids=["max_iter", "snapshot_prefix", "average_loss", "poly", "test_interval", "unknown field",
+         "outputs", "nothing to share"],
 )  # fmt: skip
 def test_files_that_do_not_fit_are_told_in_one_line(tmp_path, file, old, new, told):
     files = toy_pair.write(tmp_path / "pair", edit=replacing(file, old, new))
     assert_told(run("bvlc", files), told)
     assert sets(tmp_path / "pair") == []
+
+
+def test_an_error_of_torchcaffe_is_told_with_its_solver(tmp_path):
+    edit = replacing("solver_generator.prototxt", '"step"', '"stepp"')
+    files = toy_pair.write(tmp_path / "pair", edit=edit)
+    assert_told(run("torch", files), "solver_generator.prototxt: solver: no lr_policy 'stepp'")
 
 
 def assert_told(done, told):
@@ -332,6 +340,7 @@ def assert_told(done, told):
         ("SHARING = []\ndef iteration(solvers, memory): memory['x'] = solvers",
          "the memory of the order is no JSON"),
     ],
+    ids=["no module", "no iteration", "no SHARING", "an unknown solver", "a memory of objects"],
 )  # fmt: skip
 def test_an_order_that_lacks_something_is_told_in_one_line(tmp_path, order, told):
     files = toy_pair.write(tmp_path / "pair")
