@@ -15,10 +15,10 @@ import pytest
 import skimage.data
 import tiny
 
+import gcnet.evaluate.predict
 from data_prep.__main__ import main as data_prep
 from data_prep.faces import detect
 from data_prep.lmdbs import places
-import gcnet.evaluate.predict
 from gcnet import runs
 from gcnet.report import of_runs
 

@@ -14,7 +14,6 @@ from data_prep.lmdbs import places
 from data_prep.synthetic import casia_webface, ckplus, sfew
 from data_prep.synthetic.writing import Camera
 from gcnet import runs
-from gcnet.models import PROTOTXT
 from gcnet_base.paths import ROOT, sha256
 
 SMALL = Camera(size=(160, 120), people=4)

@@ -7,7 +7,7 @@ a Model by the name in run.json and asks it, and never compares that name with a
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gcnet.train.programs import CaffeTrain
+from gcnet.train.programs import Alternating, CaffeTrain
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
 
@@ -49,7 +49,7 @@ class Model:
     name: str
     title: str
     folder: Path = PROTOTXT
-    program: type = CaffeTrain
+    program: CaffeTrain | Alternating = CaffeTrain()
     shown_reference: bool = False
     features: str = FEATURES
     generated: str | None = None

@@ -26,6 +26,7 @@ from data_prep.lmdbs import places
 from data_prep.lmdbs.build import COPIES, SEED, build
 from gcnet import engine as engines
 from gcnet import models, prototxt
+from gcnet.train.programs import Alternating, CaffeTrain
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable, sha256
@@ -177,10 +178,11 @@ def read_texts(paths):
 
 @dataclass(frozen=True)
 class TrainedFolder:
-    """A folder in which `caffe train` works: its solver, log and snapshots, up to `max_iter`."""
+    """A folder in which a program trains: its solvers, log and snapshots, up to `max_iter`."""
 
     path: Path
     max_iter: int
+    program: CaffeTrain | Alternating = CaffeTrain()
 
     @property
     def log(self):
@@ -188,15 +190,11 @@ class TrainedFolder:
 
     @property
     def final_caffemodel(self):
-        return self.path / f"snapshot_iter_{self.max_iter}.caffemodel"
+        return self.program.caffemodel(self.path, self.max_iter)
 
     def snapshots(self):
-        """Iteration -> .solverstate, the newest first."""
-        found = {
-            int(path.stem.removeprefix("snapshot_iter_")): path
-            for path in self.path.glob("snapshot_iter_*.solverstate")
-        }
-        return dict(sorted(found.items(), reverse=True))
+        """Iteration -> Path of the program's snapshot, the newest first."""
+        return self.program.snapshots(self.path)
 
     def is_finished(self):
         return (self.path / "finished.json").is_file()
@@ -216,8 +214,10 @@ class TrainedFolder:
         content = {
             "iteration": self.max_iter,
             "sha256": sha256(self.final_caffemodel),
-            "solver_sha256": sha256(self.path / "solver.prototxt"),
-            "net_sha256": sha256(self.path / "net.prototxt"),
+            **{
+                f"{name.removesuffix('.prototxt')}_sha256": sha256(self.path / name)
+                for name in self.program.prototxt
+            },
         }
         with replacing(self.path / "finished.json", encoding="utf-8") as file:
             file.write(json.dumps(content) + "\n")
@@ -271,7 +271,7 @@ class Run:
 
     def trained(self, fold):
         """The TrainedFolder of a fold."""
-        return TrainedFolder(self.fold_folder(fold), self.settings.max_iter)
+        return TrainedFolder(self.fold_folder(fold), self.settings.max_iter, self.model.program)
 
     def is_finished(self, fold):
         return self.trained(fold).is_finished()

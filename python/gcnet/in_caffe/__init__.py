@@ -1,1 +1,1 @@
-"""What runs in the engine's Python: BVLC Caffe's is 3.9, with numpy 1.19, protobuf and caffe alone."""
+"""What runs in the engine's Python: BVLC Caffe's is 3.9, and has numpy, protobuf and caffe only."""

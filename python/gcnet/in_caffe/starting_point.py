@@ -2,20 +2,19 @@
 
     python -m gcnet.in_caffe.starting_point solver.prototxt --snapshots 2.solverstate 1.solverstate
     python -m gcnet.in_caffe.starting_point solver.prototxt --weights encoder1.caffemodel
+    python -m gcnet.in_caffe.starting_point generator=... discriminator=... --snapshots 2/ 1/
 
 Prints JSON: "snapshot", the first snapshot that is whole (null if none is); "broken", what is wrong
-with those before it; "taken", for each weights file how many of the net's blobs it fills.
+with those before it; "taken", for each weights file how many of the nets' blobs it fills.
 """
 
 import argparse
 import json
-import os
 import sys
 
 import caffe
-from caffe.proto import caffe_pb2
 
-from gcnet.in_caffe import weights
+from gcnet.in_caffe import snapshots, weights
 from gcnet_base.errors import InputError, one_line_errors
 
 
@@ -26,43 +25,26 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("solver")
+    parser.add_argument("solvers", nargs="+", metavar="[NAME=]SOLVER")
     parser.add_argument("--snapshots", nargs="*", default=[], help="newest first")
     parser.add_argument("--weights", nargs="*", default=[], help=".caffemodel files")
     arguments = parser.parse_args()
 
-    net = caffe.get_solver(arguments.solver).net
+    nets = {}
+    for given in arguments.solvers:
+        name, _, path = given.rpartition("=")
+        nets[name] = caffe.get_solver(path).net
     broken, usable = [], None
     for snapshot in arguments.snapshots:
         try:
-            check_snapshot(net, snapshot)
+            snapshots.check(nets, snapshot)
         except InputError as error:
             broken.append(str(error))
         else:
             usable = snapshot
             break
-    taken = {}
-    for path in arguments.weights:
-        taken[path] = weights.check(net, path, every_layer=False)
-        if not taken[path]:
-            raise InputError(
-                "{}: has no layer of this net; it holds {}".format(
-                    path, ", ".join(sorted(weights.shapes(path))[:8])
-                )
-            )
+    taken = {path: weights.taken(nets, path) for path in arguments.weights}
     print(json.dumps({"snapshot": usable, "broken": broken, "taken": taken}))
-
-
-def check_snapshot(net, path):
-    """Raise InputError unless a .solverstate and its .caffemodel are whole and of this net."""
-    state = weights.parse(path, caffe_pb2.SolverState())
-    blobs = sum(len(blobs) for blobs in net.params.values())
-    # BVLC Caffe writes the current step last.
-    if len(state.history) < blobs or not state.HasField("current_step"):
-        raise InputError("{}: truncated".format(path))
-    if not os.path.exists(state.learned_net):
-        raise InputError("{}: its {} is missing".format(path, state.learned_net))
-    weights.check(net, state.learned_net, every_layer=True)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,21 @@ def check(net, path, every_layer):
     return count
 
 
+def taken(nets, path):
+    """How many blobs of {name: caffe.Net} a .caffemodel fills.
+
+    Raises InputError as `check` does, and if there are none.
+    """
+    count = sum(check(net, path, every_layer=False) for net in nets.values())
+    if not count:
+        raise InputError(
+            "{}: has no layer of this net; it holds {}".format(
+                path, ", ".join(sorted(shapes(path))[:8])
+            )
+        )
+    return count
+
+
 def _stripped(shape):
     """Without leading ones, which old files add up to four axes."""
     while len(shape) > 1 and shape[0] == 1:

@@ -1,21 +1,20 @@
-"""`caffe train` at work in folders, several side by side, resuming what was stopped.
+"""Training programs at work in folders, several side by side, resuming what was stopped.
 
 A resumed training continues from its newest whole snapshot: weights, momentum and iteration. BVLC
 Caffe saves neither where its Data layer was in the LMDB nor its random state, so a resumed training
 reads the (shuffled) LMDB from its start again and draws other crops and dropout than an unbroken
 one would have; it continues the same loss curve but not bit by bit.
 
-Trainings run side by side, each `caffe train` with its share of the cores, because OpenBLAS gains
-little from a second thread here: an iteration of S1R1 takes 2.7 s on one core and 2.06 s on two, so
-two side by side are 1.5 times as fast as one after the other. Each holds its own nets: 3 GB of
-memory for S1R1 at its batch of 64.
+Trainings run side by side, each program (programs.py) with its share of the cores, because OpenBLAS
+gains little from a second thread here: an iteration of S1R1 takes 2.7 s on one core and 2.06 s on
+two, so two side by side are 1.5 times as fast as one after the other. Each holds its own nets: 3 GB
+of memory for S1R1 at its batch of 64.
 """
 
 import contextlib
 import fcntl
 import heapq
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -42,7 +41,7 @@ SECONDS_BETWEEN_LINES = 10
 
 @dataclass(frozen=True)
 class Training:
-    """A training to be done in a folder that holds its solver.prototxt.
+    """A training to be done in a folder that holds its program's prototxt files.
 
     `name` is what people call it ("fold 3"), `data` what it trains on, in words. It starts from the
     `weights`, paths of .caffemodel files; `prototxt` is the folder in which its solver is edited;
@@ -129,35 +128,30 @@ def train_side_by_side(trainings, caffe, jobs, lock):
 
 def starting_point(training, caffe):
     """What gcnet.in_caffe.starting_point says of the snapshots, or without any of the weights."""
-    snapshots = [portable(path) for path in training.folder.snapshots().values()]
+    folder = training.folder
+    solvers = folder.program.solvers(portable(folder.path))
+    snapshots = [portable(path) for path in folder.snapshots().values()]
     start = ["--weights", *training.weights] if training.weights and not snapshots else []
     said = caffe.run_module(
-        "gcnet.in_caffe.starting_point", _solver(training), "--snapshots", *snapshots, *start
+        "gcnet.in_caffe.starting_point", *solvers, "--snapshots", *snapshots, *start
     )
     return json.loads(said)
 
 
-def _solver(training):
-    return portable(training.folder.path / "solver.prototxt")
-
-
 def _arguments(training, caffe):
-    """The `caffe train`, from the newest whole snapshot or else from the weights."""
+    """The program's command line, from the newest whole snapshot or else from the weights."""
     found = starting_point(training, caffe)
     for problem in found["broken"]:
         say(f"{training.name}: left out a broken snapshot ({problem})")
     for path, blobs in found["taken"].items():
         say(f"{training.name}: {blobs} blobs taken from {path}")
-    arguments = [*caffe.caffe, "train", "-solver", _solver(training)]
-    if found["snapshot"]:
-        iteration = re.search(r"_iter_(\d+)\.", found["snapshot"])[1]
-        say(f"{training.name}: resumes at iteration {iteration} of {training.folder.max_iter}")
-        arguments += ["-snapshot", found["snapshot"]]
-    elif training.weights:
-        arguments += ["-weights", ",".join(training.weights)]
-    if training.gpu is not None:
-        arguments += ["-gpu", str(training.gpu)]
-    return arguments
+    folder = training.folder
+    for iteration, snapshot in folder.snapshots().items():
+        if portable(snapshot) == found["snapshot"]:
+            say(f"{training.name}: resumes at iteration {iteration} of {folder.max_iter}")
+    return folder.program.command(
+        caffe, portable(folder.path), found["snapshot"], training.weights, training.gpu
+    )
 
 
 def _finish(at_work):
@@ -175,8 +169,7 @@ def _finish(at_work):
 
 def _drop_snapshots(training, keep):
     for path in list(training.folder.snapshots().values())[keep:]:
-        path.unlink()
-        path.with_suffix(".caffemodel").unlink(missing_ok=True)
+        training.folder.program.remove(path)
 
 
 def _stop(running):
@@ -198,7 +191,7 @@ def _stop(running):
 
 
 class _Running:
-    """A `caffe train` at work, and what its log has told so far."""
+    """A training program at work, and what its log has told so far."""
 
     def __init__(self, training, arguments, environment, lock):
         """Start it, with its log in the training's folder."""
