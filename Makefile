@@ -61,7 +61,8 @@ test: setup caffe
 	$(PYTHON) -m pytest
 
 RANDOM_TESTS := $(addprefix tests/parity/test_,schema.py layers.py net.py data.py python_layers.py dropout.py snapshots.py) \
-  $(addprefix tests/test_,in_caffe.py fusion.py align.py augment.py protocol.py lmdb.py)
+  tests/test_in_caffe.py tests/torchcaffe/test_fusion.py tests/data_prep/faces/test_align.py \
+  $(addprefix tests/data_prep/lmdbs/test_,augment.py lmdb.py) tests/gcnet_base/test_protocol.py
 fuzz: setup caffe
 	while seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ') && echo "TEST_SEED=$$seed" && \
 	  TEST_SEED=$$seed $(PYTHON) -m pytest -q $(RANDOM_TESTS); do :; done

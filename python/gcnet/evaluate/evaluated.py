@@ -101,8 +101,8 @@ class Evaluated:
     inputs: np.ndarray
     generated: np.ndarray | None
     features: np.ndarray
-    pictured: np.ndarray | None
-    pictures: np.ndarray | None
+    pictured: np.ndarray | None = None
+    pictures: np.ndarray | None = None
 
     @property
     def name(self):

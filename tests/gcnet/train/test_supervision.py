@@ -18,6 +18,7 @@ from gcnet.train import caffe_log, supervision
 from gcnet.train.programs import Alternating
 from gcnet.train.supervision import Training
 from gcnet_base.errors import InputError
+from gcnet_base.paths import sha256
 
 pytestmark = pytest.mark.usefixtures("bvlc")
 

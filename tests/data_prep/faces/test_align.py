@@ -14,12 +14,11 @@ import matplotlib.cbook
 import numpy as np
 import pytest
 import skimage.data
+from conftest import REPOSITORY
 
 from data_prep import FACE_SIZE, index
 from data_prep.__main__ import main
 from data_prep.faces import align, crop, detect, journal
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Read off an enlarged print of the photograph: eyes, nose tip, mouth corners.
 ASTRONAUT_POINTS = ((203, 101.5), (246.5, 103.5), (223, 127), (202.5, 140), (244.5, 141.5))

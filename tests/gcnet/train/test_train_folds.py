@@ -361,7 +361,7 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
 
 def test_a_fold_that_fails_stops_the_others_with_a_snapshot(index, nets, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-    monkeypatch.setattr(engine, "available_cores", lambda: 5)
+    monkeypatch.setattr(cross_validation, "available_cores", lambda: 5)
     threads = []
 
     def kill():

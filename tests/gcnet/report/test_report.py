@@ -259,8 +259,8 @@ def test_the_training_pairs_are_those_of_the_lmdb(tmp_path, monkeypatch, plain_c
     assert "Training pairs" not in (tmp_path / "r.html").read_text()
     runs.build_lmdbs(evaluated.run, 0)
     page.write(tmp_path / "r.html", "", [evaluated], [])
-    page = (tmp_path / "r.html").read_text()
-    assert "Training pairs" in page and page.count('<img alt="neutral"') == 8
+    html = (tmp_path / "r.html").read_text()
+    assert "Training pairs" in html and html.count('<img alt="neutral"') == 8
 
 
 def test_a_page_comes_out_the_same(one, tmp_path):
