@@ -58,8 +58,6 @@ class Engine:
         Another number adds up in another order, so that the last bits differ. Raises InputError
         with the module's own error line, or with Caffe's.
         """
-        from gcnet.train.caffe_log import failure
-
         environment = self.environment(log_level=2)
         if threads:
             environment |= dict.fromkeys(_THREADS, str(threads))
@@ -84,8 +82,6 @@ class Engine:
         number = gpu_of(device)
         if number is None:
             return None
-        from gcnet.train.caffe_log import failure
-
         asked = subprocess.run(
             [*self.caffe, "device_query", "-gpu", str(number)],
             env=self.environment(log_level=2),
@@ -100,6 +96,22 @@ class Engine:
                 "take --device cpu, or another GPU"
             )
         return number
+
+
+def failure(text):
+    """The line of a log or of standard error that says best why Caffe ended; "" for an empty one.
+
+    In this order: what a Python layer or this package's own script printed as "error: ...", glog's
+    fatal message, the last line.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    own = [line for line in lines if line.startswith("error: ")]
+    if own:
+        return own[-1].removeprefix("error: ")
+    fatal = [line for line in lines if re.match(r"F\d{4} ", line)]
+    if fatal:
+        return fatal[-1].partition("] ")[2]
+    return lines[-1] if lines else ""
 
 
 def gpu_of(device):

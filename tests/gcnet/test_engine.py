@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gcnet import engine, models, prototxt, runs
+from gcnet.engine import failure
 from gcnet.models import PROTOTXT
-from gcnet.train.caffe_log import CaffeLog, failure
+from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable
 from gcnet_base.protocol import CLASSES

@@ -64,19 +64,3 @@ def of_file(path):
         return CaffeLog()
     with open(path, encoding="utf-8", errors="replace") as lines:
         return CaffeLog(lines)
-
-
-def failure(text):
-    """The line of a log or of standard error that says best why Caffe ended; "" for an empty one.
-
-    In this order: what a Python layer or this package's own script printed as "error: ...", glog's
-    fatal message, the last line.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    own = [line for line in lines if line.startswith("error: ")]
-    if own:
-        return own[-1].removeprefix("error: ")
-    fatal = [line for line in lines if re.match(r"F\d{4} ", line)]
-    if fatal:
-        return fatal[-1].partition("] ")[2]
-    return lines[-1] if lines else ""

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from gcnet import runs
-from gcnet.train.caffe_log import CaffeLog, failure
+from gcnet.engine import failure
+from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.atomic import replacing
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError

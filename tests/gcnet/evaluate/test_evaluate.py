@@ -48,8 +48,8 @@ def predictions():
 
 
 def test_scores_are_the_hand_counted_ones():
-    scores = scores.scores(predictions())
-    assert scores["folds"] == {
+    numbers = scores.scores(predictions())
+    assert numbers["folds"] == {
         0: {
             "frame": {"accuracy": pytest.approx(100 / 3), "samples": 3},
             "sequence": {"accuracy": 50.0, "samples": 2},
@@ -59,17 +59,17 @@ def test_scores_are_the_hand_counted_ones():
             "sequence": {"accuracy": 100.0, "samples": 1},
         },
     }
-    frame, sequence = scores["frame"], scores["sequence"]
+    frame, sequence = numbers["frame"], numbers["sequence"]
     assert frame["mean"] == pytest.approx((100 / 3 + 100) / 2)
     assert frame["deviation"] == pytest.approx((100 - 100 / 3) / math.sqrt(2))
     assert (frame["pooled"], frame["samples"]) == (50.0, 4)
     assert sequence["mean"] == 75.0
     assert sequence["deviation"] == pytest.approx(50 / math.sqrt(2))
     assert (sequence["pooled"], sequence["samples"]) == (pytest.approx(200 / 3), 3)
-    assert scores["recall"] == {"anger": 50.0, "fear": 100.0, "neutral": 0.0}
-    assert scores["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
-    assert scores["chance"] == pytest.approx(100 / 3)
-    assert scores["largest_class"] == 50.0
+    assert numbers["recall"] == {"anger": 50.0, "fear": 100.0, "neutral": 0.0}
+    assert numbers["confusion"] == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert numbers["chance"] == pytest.approx(100 / 3)
+    assert numbers["largest_class"] == 50.0
 
 
 def test_a_class_without_test_images_has_no_recall_and_one_fold_no_deviation():
@@ -79,9 +79,9 @@ def test_a_class_without_test_images_has_no_recall_and_one_fold_no_deviation():
             everything.folds, everything.labels, everything.probabilities
         ))
     )  # fmt: skip
-    scores = scores.scores(first)
-    assert scores["recall"] == {"anger": None, "fear": None, "neutral": 0.0}
-    assert scores["frame"]["deviation"] is None
+    numbers = scores.scores(first)
+    assert numbers["recall"] == {"anger": None, "fear": None, "neutral": 0.0}
+    assert numbers["frame"]["deviation"] is None
 
 
 def test_the_papers_number_is_that_of_the_cell():
