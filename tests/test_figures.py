@@ -158,19 +158,19 @@ def test_figure4_shows_varied_test_faces_and_what_the_net_makes_of_them(pair):
     one = pair[0]
     faces = paper_figures.figure4_faces(one, fold=1)
     assert list(faces["rows"]) == [
-        "input", "generated reference", "reconstructed neutral", "reconstructed input"
+        "image", "generated reference", "reconstructed neutral", "reconstructed image"
     ]  # fmt: skip
     assert {column["subject"] for column in faces["columns"]} == {"S01"}
     assert sorted({column["label"] for column in faces["columns"]}) == sorted(EXPRESSIONS)
     assert len(faces["columns"]) == paper_figures.FACES
-    seen = np.rint(256 * faces["rows"]["input"]).astype(np.uint8)
+    seen = np.rint(256 * faces["rows"]["image"]).astype(np.uint8)
     generated = np.clip(np.rint(256 * faces["rows"]["generated reference"]), 0, 255)
     for shown, made in zip(seen, generated, strict=True):
         (i,) = np.flatnonzero((one.inputs == shown).all(axis=(1, 2)))
         assert one.predictions.folds[i] == 1
         # Evaluated in larger batches, whose sums may round otherwise.
         assert np.abs(one.generated[i] - made).max() <= 1
-    assert (faces["rows"]["reconstructed input"] != faces["rows"]["reconstructed neutral"]).any()
+    assert (faces["rows"]["reconstructed image"] != faces["rows"]["reconstructed neutral"]).any()
 
 
 def test_figure5_shows_every_test_image_of_the_fold_in_three_panels(pair):

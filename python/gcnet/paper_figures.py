@@ -57,13 +57,13 @@ def stem(run, figure):
 
 
 def figure4_blobs(net):
-    """Figure 4's rows below the input that a net can make: {caption: blob}."""
+    """Figure 4's rows below the image that a net can make: {caption: blob}."""
     rows = {}
     if net in GCNETS:
         rows["generated reference"] = GENERATED
     if net in ("s0r1", "s1r1"):
         rows["reconstructed neutral"] = "reconstructed_reference"
-        rows["reconstructed input"] = "reconstructed_input"
+        rows["reconstructed image"] = "reconstructed_image"
     return rows
 
 
@@ -90,7 +90,7 @@ def figure4_faces(evaluated, fold=None):
         "fold": fold,
         "columns": [{name: records[i][name] for name in ("label", "subject")} for i in chosen],
         "rows": {
-            "input": images.astype(np.float32) / WHITE,
+            "image": images.astype(np.float32) / WHITE,
             **{caption: made[blob][:, 0] for caption, blob in blobs.items()},
         },
     }

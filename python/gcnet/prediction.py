@@ -277,7 +277,7 @@ def _draw(task):
 def drawing(prediction, class_names, source):
     """A matplotlib Figure of a Prediction: face, reference, their difference, probabilities."""
     face = central_crop(prediction.face.pixels) / WHITE
-    panels = {"input face": face}
+    panels = {"image": face}
     if prediction.generated is not None:
         panels["generated reference"] = prediction.generated
         panels["difference"] = face - prediction.generated

@@ -25,11 +25,11 @@ BATCH = 16
 """Images in a batch here, a quarter of the paper's: a curve then takes minutes on two cores."""
 PIXEL_LOSSES = {
     "loss_generation": 1,
-    "loss_reconstruction_input": 0.25,
+    "loss_reconstruction_image": 0.25,
     "loss_reconstruction_reference": 0.25,
 }
 """The losses over pixels with the paper's lambdas (Section IV-A)."""
-DECODERS = ("decoder1", "decoder2i", "decoder2r")
+DECODERS = ("decoder1", "decoder2_image", "decoder2_reference")
 
 
 def unchanged(net, solver):
@@ -124,7 +124,7 @@ EXPERIMENTS = {
 
 CLASSIFICATION = ("classification loss", "train", "loss_classification")
 GENERATION = ("generation: half squared error a face", "train", "loss_generation")
-RECONSTRUCTION = ("reconstruction of the input", "train", "loss_reconstruction_input")
+RECONSTRUCTION = ("reconstruction of the image", "train", "loss_reconstruction_image")
 CONTRASTIVE = ("contrastive loss", "train", "loss_contrastive")
 TEST_GENERATION = ("generation on the test fold", "test", "loss_generation")
 TEST_CLASSIFICATION = ("classification loss on the test fold", "test", "loss_classification")
