@@ -94,24 +94,20 @@ def trained(run, weight, device, jobs, command):
             f"{run.name}: its index, weights or prototxt files have changed since it was started; "
             "restore them, or train it anew"
         )
-    own = float(prototxt.value(_net(settings), "loss_weight", LOSS))
-    if weight == own and all(map(run.is_finished, FOLDS)):
+    own = prototxt.value(runs.source_messages(settings.net, sources)["net"], "loss_weight", LOSS)
+    if np.float32(weight) == own and all(map(run.is_finished, FOLDS)):
         return run
     folder = paper_figures.stem(run, "fig11")
     changed = folder / "prototxt" / f"{weight:g}"
 
     def change(net, solver):
-        return prototxt.set_value(net, "loss_weight", f"{weight:g}", LOSS), solver
+        prototxt.set_value(net, "loss_weight", weight, LOSS)
 
     variants.write(changed, sources, settings.net, change)
     return training.train(
         folder / f"{weight:g}", **same, folds=FOLDS, prototxt=changed, command=command,
         device=device, jobs=jobs,
     )
-
-
-def _net(settings):
-    return runs.source_texts(settings.net, ROOT / settings.prototxt)["net"]
 
 
 def _accuracies(measured, count):

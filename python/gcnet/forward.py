@@ -37,11 +37,7 @@ def main():
     wanted = arguments.blobs.split(",")
     for blob in wanted:
         if blob not in net.blobs:
-            raise InputError(
-                "{}: has no blob {}; its outputs are {}".format(
-                    arguments.net, blob, ", ".join(net.outputs)
-                )
-            )
+            raise InputError("{}: has no blob {}".format(arguments.net, blob))
     with np.load(arguments.inputs) as inputs:
         outputs = forward(net, dict(inputs), wanted, arguments.batch)
     np.savez(arguments.output, **outputs)

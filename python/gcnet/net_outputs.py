@@ -7,6 +7,7 @@ import numpy as np
 
 from data_prep import FACE_SIZE
 from gcnet import engine as engines
+from gcnet import prototxt
 from gcnet_base.paths import portable
 
 NET_SIZE = 64
@@ -19,6 +20,9 @@ GENERATED = "generated"
 """The blob of the reference that a GCNet makes."""
 FEATURES = "classifier/fc1"
 """"GCNet feature": the first fully connected layer of the classifier, after its ReLU."""
+
+FORMER_NAMES = {"reconstructed_image": "reconstructed_input"}
+"""What blobs are called in the deploy nets of older runs."""
 
 
 def central_crop(images):
@@ -33,7 +37,9 @@ def forward(run, fold, images, blobs, references=None, threads=None):
     The metric-learning CNN needs their `references`, too. `threads` as of Engine.run_module. Raises
     InputError if the run's engine is not installed, the caffemodel is truncated or of another net.
     """
-    folder = run.fold_folder(fold)
+    deploy = run.fold_folder(fold) / "deploy.prototxt"
+    tops = {top for layer in prototxt.net(deploy).layer for top in layer.top}
+    names = {blob: blob if blob in tops else FORMER_NAMES.get(blob, blob) for blob in blobs}
     inputs = {"image": images}
     if run.settings.net == "mlcnn":
         inputs["reference"] = references
@@ -43,11 +49,11 @@ def forward(run, fold, images, blobs, references=None, threads=None):
         np.savez(given, **inputs)
         engines.find(run.settings.engine).run_module(
             "gcnet.forward",
-            "--net", portable(folder / "deploy.prototxt"),
+            "--net", portable(deploy),
             "--stages", ",".join(run.stages(fold)),
             "--weights", portable(run.final_caffemodel(fold)),
-            "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
+            "--inputs", given, "--blobs", ",".join(names.values()), "--output", made,
             threads=threads,
         )  # fmt: skip
         with np.load(made) as outputs:
-            return dict(outputs)
+            return {blob: outputs[name] for blob, name in names.items()}

@@ -1,4 +1,4 @@
-"""The hand-written files of prototxt/ say one thing once: what they repeat is the same everywhere."""
+"""What the hand-written files of prototxt/ repeat is the same everywhere."""
 
 import pytest
 from conftest import REPOSITORY
