@@ -79,7 +79,7 @@ class S1R1(nn.Module):
         super().__init__()
         self.encoder1, self.decoder1 = Encoder(), Decoder()
         self.encoder2 = Encoder()
-        self.decoder2i, self.decoder2r = Decoder(), Decoder()
+        self.decoder2_image, self.decoder2_reference = Decoder(), Decoder()
         self.classifier = Classifier()
 
     def outputs(self, image):
@@ -100,6 +100,8 @@ class S1R1(nn.Module):
         features, indices = self.encoder2(torch.cat([image, generated]))
         of_image, of_reference = zip(*(i.chunk(2) for i in indices))
         image_features, reference_features = features.chunk(2)
+        reconstructed_image = self.decoder2_image(image_features, of_image)
+        reconstructed_reference = self.decoder2_reference(reference_features, of_reference)
         delta = self._delta(features)
         distance = delta.square().sum(1)
         similar = (label - (CLASSES - 1)).clamp(min=0)  # as is_neutral in gcnet.prototxt
@@ -109,8 +111,8 @@ class S1R1(nn.Module):
             F.cross_entropy(self.classifier(delta * SCALE_OF_DELTA), label)
             + contrastive
             + half_squared_error(generated, reference) / 64
-            + half_squared_error(self.decoder2i(image_features, of_image), image) / 256
-            + half_squared_error(self.decoder2r(reference_features, of_reference), reference) / 256
+            + half_squared_error(reconstructed_image, image) / 256
+            + half_squared_error(reconstructed_reference, reference) / 256
         )
 
 

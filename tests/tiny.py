@@ -37,17 +37,31 @@ def write_database(folder, seed=0):
     return folder / "index.csv"
 
 
-def write_prototxt(folder, *nets, batch=7, edit=lambda name, text: text):
-    """A copy of prototxt/ whose training and test batches of `nets` hold `batch` pairs."""
+def write_prototxt(folder, *nets, batch=7, edit=lambda name, message: None):
+    """A copy of prototxt/ whose training and test batches of `nets` hold `batch` pairs.
+
+    `edit(file name, message)` may change each of its messages.
+    """
     shutil.copytree(PROTOTXT, folder)
     for net in nets:
-        path = folder / f"{net}.prototxt"
-        path.write_text(
-            prototxt.set_value(path.read_text(), "data_param.batch_size", batch, layer="data")
-        )
+        set_value(folder / f"{net}.prototxt", "data_param.batch_size", batch, "data")
     for path in folder.glob("*.prototxt"):
-        path.write_text(edit(path.name, path.read_text()))
+        message = read(path)
+        edit(path.name, message)
+        path.write_text(prototxt.text(message, path))
     return folder
+
+
+def read(path):
+    """The message of a prototxt file, a solver's by its name."""
+    return (prototxt.solver if path.name.startswith("solver") else prototxt.net)(path)
+
+
+def set_value(path, *arguments):
+    """prototxt.set_value in a file."""
+    message = read(path)
+    prototxt.set_value(message, *arguments)
+    path.write_text(prototxt.text(message, path))
 
 
 def train(folder, index, net, prototxt, **changes):

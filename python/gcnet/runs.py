@@ -16,7 +16,6 @@ The folds' LMDBs are shared by the runs and stand outside of their folders (data
 """
 
 import contextlib
-import hashlib
 import json
 import subprocess
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -39,12 +38,6 @@ def check_index(path):
     """Raise InputError if there is no such file."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; give the index.csv of aligned faces")
-
-
-def digest_of(texts):
-    """One digest of prototxt texts, without their comments."""
-    joined = "\n".join(map(prototxt.without_layout, texts))
-    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def git_revision():
@@ -92,8 +85,8 @@ def complete(settings):
     there, an unknown model, a size that is too small.
     """
     folder = settings.prototxt or models.get(settings.net).folder
-    paths, texts = source_paths(settings.net, folder), source_texts(settings.net, folder)
-    settings = checked_size(settings, paths, texts)
+    paths, messages = source_paths(settings.net, folder), source_messages(settings.net, folder)
+    settings = checked_size(settings, paths, messages)
     check_index(settings.index)
     for path in settings.weights:
         if not Path(path).is_file():
@@ -105,12 +98,12 @@ def complete(settings):
         engine=settings.engine or engines.find().name,
         weights={portable(path): sha256(path) for path in settings.weights},
         prototxt=portable(folder),
-        prototxt_sha256=digest_of(texts.values()),
+        prototxt_sha256=prototxt.digest(messages.values()),
     )
 
 
-def checked_size(settings, paths, texts):
-    """`settings` with `max_iter` and `batch`; None means what `texts` say, those at `paths`.
+def checked_size(settings, paths, messages):
+    """`settings` with `max_iter`, `batch`; None means what `messages` say, those at `paths`.
 
     `settings` is a dataclass with these fields, `copies` and `seed`. Raises InputError if a number
     is too small.
@@ -118,10 +111,10 @@ def checked_size(settings, paths, texts):
     max_iter, batch = settings.max_iter, settings.batch
     if max_iter is None:
         with naming(paths["solver"]):
-            max_iter = int(prototxt.value(texts["solver"], "max_iter"))
+            max_iter = prototxt.value(messages["solver"], "max_iter")
     if batch is None:
         with naming(paths["net"]):
-            batch = int(prototxt.value(texts["net"], "data_param.batch_size", "data", "TRAIN"))
+            batch = prototxt.value(messages["net"], "data_param.batch_size", "data", "TRAIN")
     settings = replace(settings, max_iter=max_iter, batch=batch)
     for name, least in (("max_iter", 1), ("batch", 1), ("copies", 0), ("seed", 0)):
         value = getattr(settings, name)
@@ -132,10 +125,10 @@ def checked_size(settings, paths, texts):
 
 @contextlib.contextmanager
 def naming(path):
-    """Put `path` before what is wrong with a text or a number in it."""
+    """Put `path` before what is wrong with a message in it."""
     try:
         yield
-    except (InputError, ValueError) as error:
+    except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
@@ -146,8 +139,9 @@ def source_paths(net, folder):
     Raises InputError if a file is not there or the solver is not readable.
     """
     solver = _existing(Path(folder) / f"solver_{net}.prototxt")
+    message = prototxt.solver(solver)
     with naming(solver):
-        net_file = Path(prototxt.value(solver.read_text(encoding="utf-8"), "net")).name
+        net_file = Path(prototxt.value(message, "net")).name
     return {
         "solver": solver,
         "net": _existing(Path(folder) / net_file),
@@ -161,19 +155,20 @@ def _existing(path):
     return path
 
 
-def source_texts(net, folder):
-    """{"solver", "net", "deploy": text} of a net; raises InputError naming a file that is wrong."""
-    return read_texts(source_paths(net, folder))
+def source_messages(net, folder):
+    """{"solver", "net", "deploy": message}; raises InputError naming a file that is wrong."""
+    return read_messages(source_paths(net, folder))
 
 
-def read_texts(paths):
-    """{name: text} of prototxt files, {name: Path}; raises InputError naming one that is wrong."""
-    texts = {}
-    for name, path in paths.items():
-        with naming(path):
-            texts[name] = path.read_text(encoding="utf-8")
-            prototxt.parse(texts[name])
-    return texts
+def read_messages(paths):
+    """{name: message} of prototxt files, {name: Path}; raises InputError naming one that is wrong.
+
+    That of "solver" is a SolverParameter, the others are NetParameters.
+    """
+    return {
+        name: prototxt.solver(path) if name == "solver" else prototxt.net(path)
+        for name, path in paths.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -285,8 +280,7 @@ class Run:
 
     def stages(self, fold):
         """The stages that a fold was trained with."""
-        solver = (self.fold_folder(fold) / "solver.prototxt").read_text(encoding="utf-8")
-        return prototxt.values(solver, "train_state.stage")
+        return list(prototxt.solver(self.fold_folder(fold) / "solver.prototxt").train_state.stage)
 
 
 def load(folder):
@@ -324,7 +318,10 @@ def open_or_new(folder, wanted, command, date):
     # Another net has other files, whose contents do not differ because somebody changed them.
     skipped = {"prototxt_sha256"} if old["net"] != new["net"] else set()
     different = [
-        f"the content of {name.removesuffix('_sha256')} has changed"
+        "the content of prototxt has changed, or its digest was made otherwise at revision "
+        f"{run.revision[:8] or 'unknown'}"
+        if name == "prototxt_sha256"
+        else f"the content of {name.removesuffix('_sha256')} has changed"
         if name.endswith("_sha256")
         else f"{name} {old[name]}, now {new[name]}"
         for name in old
@@ -401,44 +398,43 @@ def render(run, fold, test_samples, device):
     - `display`: a hundred in a run and never rarer than the solver file says, for the curves.
     """
     folder = ROOT / run.settings.prototxt
-    paths, texts = source_paths(run.settings.net, folder), source_texts(run.settings.net, folder)
+    paths = source_paths(run.settings.net, folder)
+    messages = source_messages(run.settings.net, folder)
     with naming(paths["net"]):
-        net = _rendered_net(run, fold, texts["net"])
-        batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
+        _fit_net(run, fold, messages["net"])
+        batch = prototxt.value(messages["net"], "data_param.batch_size", "data", "TEST")
     with naming(paths["solver"]):
         settings = run.settings
-        solver = rendered_solver(
-            texts["solver"], run.fold_folder(fold), settings.max_iter,
+        fit_solver(
+            messages["solver"], run.fold_folder(fold), settings.max_iter,
             -(-test_samples // batch), settings.seed, device,
         )  # fmt: skip
     with naming(paths["deploy"]):
-        deploy = _with_classes(run, texts["deploy"])
-    return {"net": net, "solver": solver, "deploy": deploy}
+        _fit_classes(run, messages["deploy"])
+    return {name: prototxt.text(message, paths[name]) for name, message in messages.items()}
 
 
-def _with_classes(run, text):
+def _fit_classes(run, net):
     path = "inner_product_param.num_output"
-    return prototxt.set_value(text, path, len(run.class_names), "classifier/fc2")
+    prototxt.set_value(net, path, len(run.class_names), "classifier/fc2")
 
 
-def _rendered_net(run, fold, net):
+def _fit_net(run, fold, net):
     lmdb = run.lmdb_folder(fold)
     for phase, part in (("TRAIN", "train"), ("TEST", "test")):
-        net = prototxt.set_value(net, "data_param.source", portable(lmdb / part), "data", phase)
-    net = prototxt.set_value(net, "data_param.batch_size", run.settings.batch, "data", "TRAIN")
-    net = _with_classes(run, net)
-    if "is_neutral" in prototxt.layer_names(net):
+        prototxt.set_value(net, "data_param.source", portable(lmdb / part), "data", phase)
+    prototxt.set_value(net, "data_param.batch_size", run.settings.batch, "data", "TRAIN")
+    _fit_classes(run, net)
+    if any(layer.name == "is_neutral" for layer in net.layer):
         expressions = sum(name != NEUTRAL for name in run.class_names)
-        net = prototxt.set_value(net, "power_param.shift", 1 - expressions, "is_neutral")
-    return net
+        prototxt.set_value(net, "power_param.shift", 1 - expressions, "is_neutral")
 
 
-def rendered_solver(solver, folder, max_iter, test_iter, seed, device):
-    """A solver's text for a training of net.prototxt in `folder`, with what `render` says."""
+def fit_solver(solver, folder, max_iter, test_iter, seed, device):
+    """Change a SolverParameter for a training of `folder`/net.prototxt, as `render` says."""
 
     def capped(name, parts):
-        longest = int(prototxt.value(solver, name))
-        return max(1, min(longest, max_iter // parts))
+        return max(1, min(prototxt.value(solver, name), max_iter // parts))
 
     for name, value in {
         "net": portable(folder / "net.prototxt"),
@@ -450,11 +446,12 @@ def rendered_solver(solver, folder, max_iter, test_iter, seed, device):
         "snapshot_prefix": portable(folder / "snapshot"),
         "random_seed": seed,
     }.items():
-        solver = prototxt.set_value(solver, name, value)
-    # The solvers of prototxt/ leave this to the command line.
-    gpu = engines.gpu_of(device)
-    mode = "solver_mode: CPU" if gpu is None else f"solver_mode: GPU\ndevice_id: {gpu}"
+        prototxt.set_value(solver, name, value)
     for name in ("solver_mode", "device_id"):
         if prototxt.values(solver, name):
             raise InputError(f"has a field {name}; leave it out, and give --device instead")
-    return f"{solver.rstrip()}\n{mode}\n"
+    # The solvers of prototxt/ leave this to the command line.
+    gpu = engines.gpu_of(device)
+    solver.solver_mode = solver.CPU if gpu is None else solver.GPU
+    if gpu is not None:
+        solver.device_id = gpu

@@ -57,14 +57,14 @@ def test_each_fold_is_given_the_gpu_one_after_the_other(a_gpu, index, tmp_path, 
     solvers = [run.fold_folder(fold) / "solver.prototxt" for fold in (0, 1)]
     assert seen == [(1, [["-solver", str(path), "-gpu", "3"] for path in solvers])]
     for path in solvers:
-        assert prototxt.values(path.read_text(), "solver_mode") == ["GPU"]
-        assert prototxt.values(path.read_text(), "device_id") == ["3"]
+        solver = prototxt.solver(path)
+        assert (solver.solver_mode, solver.device_id) == (solver.GPU, 3)
 
 
 def test_trainings_are_on_the_cpu_unless_told_otherwise(index, tmp_path):
     run = tiny.train(tmp_path / "run", index, "cnn", PROTOTXT, batch=7, max_iter=1)
-    solver = (run.fold_folder(0) / "solver.prototxt").read_text()
-    assert prototxt.values(solver, "solver_mode") == ["CPU"]
+    solver = prototxt.solver(run.fold_folder(0) / "solver.prototxt")
+    assert solver.HasField("solver_mode") and solver.solver_mode == solver.CPU
     assert "Use CPU." in (run.fold_folder(0) / "caffe.log").read_text()
 
 
@@ -75,8 +75,9 @@ def test_unknown_devices_are_refused(device):
 
 
 def test_a_solver_that_names_a_device_itself_is_refused(index, tmp_path):
-    def with_mode(name, text):
-        return text + "\nsolver_mode: GPU\n" if name == "solver_cnn.prototxt" else text
+    def with_mode(name, message):
+        if name == "solver_cnn.prototxt":
+            message.solver_mode = message.GPU
 
     nets = tiny.write_prototxt(tmp_path / "prototxt", "cnn", edit=with_mode)
     with pytest.raises(InputError, match="solver_cnn.prototxt: has a field solver_mode"):

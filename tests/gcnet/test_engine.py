@@ -1,4 +1,4 @@
-"""Finding Caffe, running it, and the exact edits of prototxt files."""
+"""Finding Caffe, running it, and the files rendered for it."""
 
 import os
 import subprocess
@@ -14,23 +14,6 @@ from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable
 from gcnet_base.protocol import CLASSES
-
-NET = """# a net
-name: "tiny"  # its name
-layer {
-  name: "data"  type: "Data"  top: "pair"  include { phase: TRAIN }
-  data_param { source: "data/train"  batch_size: 64 }
-}
-layer {
-  name: "data"  type: "Data"  top: "pair"  include { phase: TEST }
-  data_param { source: "data/test"  batch_size: 64 }
-}
-layer { name: "fc"  bottom: "pair"  top: "fc"
-  inner_product_param { num_output: 7  weight_filler { type: "xavier" } } }
-layer { name: "relu"  bottom: "fc"  top: "fc" }
-layer { name: "loss"  bottom: "fc"  top: "loss"  loss_weight: 0.5  # lambda, } is no end
-}
-"""
 
 
 def fake_prefix(folder):
@@ -68,9 +51,10 @@ def test_a_log_level_that_is_none_is_told(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "old, new, told",
     [
-        ("net:", "nte:", "the text has 0 fields net,"),
-        ("max_iter:", "max_itre:", "the text has 0 fields max_iter,"),
-        ("net:", "= net:", "prototxt line [0-9]+: unexpected '='"),
+        ("net:", "# net:", "the text has 0 fields net,"),
+        ("max_iter:", "# max_iter:", "the text has 0 fields max_iter,"),
+        ("max_iter:", "max_itre:", r"\d+:1: .* no field 'max_itre'; did you mean 'max_iter'"),
+        ("net:", "= net:", r"\d+:1: .*="),
     ],
 )
 def test_a_solver_that_is_wrong_is_told_with_its_path(tmp_path, old, new, told):
@@ -80,7 +64,7 @@ def test_a_solver_that_is_wrong_is_told_with_its_path(tmp_path, old, new, told):
     text = solver.read_text()
     assert f"\n{old}" in text
     solver.write_text(text.replace(f"\n{old}", f"\n{new}"))
-    with pytest.raises(InputError, match=f"^{solver}: {told}"):
+    with pytest.raises(InputError, match=f"^{solver}: ?{told}"):
         runs.complete(
             runs.Settings(
                 net="cnn", classes="7", batch=1, index=__file__, engine="bvlc", prototxt=tmp_path
@@ -143,50 +127,8 @@ def test_caffe_command_is_the_engines(bvlc, monkeypatch, name, version):
     assert version in done.stdout + done.stderr
 
 
-def test_set_value_changes_one_phase_and_keeps_all_else():
-    edited = prototxt.set_value(NET, "data_param.source", "x/y", "data", "TEST")
-    assert edited == NET.replace('"data/test"', '"x/y"')
-    assert prototxt.values(edited, "data_param.source", "data") == ["data/train", "x/y"]
-
-
-def test_set_value_reaches_nested_fields_all_layers_of_a_name_and_the_top():
-    assert prototxt.set_value(NET, "data_param.batch_size", 2, "data") == NET.replace("64", "2")
-    edited = prototxt.set_value(NET, "inner_product_param.weight_filler.type", "msra", "fc")
-    assert edited == NET.replace("xavier", "msra")
-    assert prototxt.set_value(NET, "name", "other") == NET.replace("tiny", "other")
-
-
-@pytest.mark.parametrize(
-    "path, layer, message",
-    [
-        ("loss_wieght", "loss", "layer loss has 0 fields loss_wieght"),
-        ("loss_weight", "lost", "no layer lost"),
-        ("max_iter", None, "the text has 0 fields max_iter"),
-        ("data_param", "data", "expected one value"),
-    ],
-)
-def test_an_edit_that_finds_nothing_is_an_error(path, layer, message):
-    with pytest.raises(InputError, match=message):
-        prototxt.set_value(NET, path, 1, layer)
-
-
-def test_remove_layer_takes_in_place_layers_and_losses_only():
-    without = prototxt.remove_layer(NET, "relu")
-    assert without == NET.replace('layer { name: "relu"  bottom: "fc"  top: "fc" }\n', "")
-    assert "lambda" not in prototxt.remove_layer(NET, "loss")
-    with pytest.raises(InputError, match="layer fc makes fc, which layer relu reads"):
-        prototxt.remove_layer(NET, "fc")
-
-
-def test_text_that_is_no_prototxt_is_told_with_its_line():
-    with pytest.raises(InputError, match="line 2: the { of layer is never closed"):
-        prototxt.parse('name: "a"\nlayer { name: "b"\n')
-    with pytest.raises(InputError, match="line 1: unexpected '='"):
-        prototxt.parse("max_iter = 3")
-
-
 @pytest.mark.parametrize("net", models.names())
-@pytest.mark.parametrize("classes, shift", [("6", "-5"), ("6+neutral", "-5"), ("7", "-6"), ("8", "-6")])
+@pytest.mark.parametrize("classes, shift", [("6", -5), ("6+neutral", -5), ("7", -6), ("8", -6)])
 def test_every_net_renders_for_every_set_of_classes(net, classes, shift, tmp_path):
     (tmp_path / "index.csv").write_text("image\n")
     settings = runs.complete(
@@ -196,24 +138,26 @@ def test_every_net_renders_for_every_set_of_classes(net, classes, shift, tmp_pat
         )
     )  # fmt: skip
     run = runs.Run(tmp_path / "run", settings, "", "", "")
-    texts = runs.render(run, 3, test_samples=65, device="cpu")
-    for name in ("net", "deploy"):
-        path = "inner_product_param.num_output"
-        assert prototxt.values(texts[name], path, "classifier/fc2") == [str(len(CLASSES[classes]))]
+    for name, text in runs.render(run, 3, test_samples=65, device="cpu").items():
+        (tmp_path / f"{name}.prototxt").write_text(text)
+    trained, deploy, solver = (
+        read(tmp_path / f"{name}.prototxt")
+        for name, read in (
+            ("net", prototxt.net), ("deploy", prototxt.net), ("solver", prototxt.solver)
+        )
+    )  # fmt: skip
+    for one in (trained, deploy):
+        (classifier,) = prototxt.layers(one, "classifier/fc2")
+        assert classifier.inner_product_param.num_output == len(CLASSES[classes])
     if net != "cnn":
-        assert prototxt.values(texts["net"], "power_param.shift", "is_neutral") == [shift]
-    sources = prototxt.values(texts["net"], "data_param.source", "data")
+        assert prototxt.value(trained, "power_param.shift", "is_neutral") == shift
+    sources = prototxt.values(trained, "data_param.source", "data")
     assert [Path(path).parts[-2:] for path in sources] == [("fold3", "train"), ("fold3", "test")]
-    assert prototxt.values(texts["net"], "data_param.batch_size", "data") == ["32", "64"]
-    solver = {
-        name: prototxt.values(texts["solver"], name)[0]
-        for name in ("max_iter", "test_iter", "snapshot", "random_seed", "snapshot_prefix", "net")
-    }
+    assert prototxt.values(trained, "data_param.batch_size", "data") == [32, 64]
     folder = portable(tmp_path / "run" / "fold3")
-    assert solver == {
-        "max_iter": "1000", "test_iter": "2", "snapshot": "100", "random_seed": "5",
-        "snapshot_prefix": f"{folder}/snapshot", "net": f"{folder}/net.prototxt",
-    }  # fmt: skip
+    assert (solver.max_iter, list(solver.test_iter), solver.snapshot) == (1000, [2], 100)
+    assert (solver.random_seed, solver.snapshot_prefix) == (5, f"{folder}/snapshot")
+    assert solver.net == f"{folder}/net.prototxt"
 
 
 LOG = """I1122 02:00:00.1 1 solver.cpp:239] Iteration 0 (-nan iter/s, 0s/20 iters), loss = 2.5

@@ -268,7 +268,7 @@ def test_draw(tmp_path, monkeypatch):
     caffe.draw.draw_net_to_file(net, str(path), "TB", phase=caffe.TEST, display_lrm=True)
     text = path.read_text()
     assert text.startswith("digraph") and text.endswith("}\n")
-    assert '"layer encoder1/conv1 Convolution"' in text and "decoder2i/deconv1" not in text
+    assert '"layer encoder1/conv1 Convolution"' in text and "decoder2_image/deconv1" not in text
     assert caffe.draw.draw_net(net, "LR", "raw").count(b"->") > text.count("->")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CaffeError, match="apt-get install graphviz"):

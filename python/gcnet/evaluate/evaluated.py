@@ -217,12 +217,12 @@ def check_folds(run):
     Raises InputError: a caffemodel, solver or net is not the one that finished.json tells of, the
     folds differ in a setting, or a fold's data are not what run.json says.
     """
-    texts, faces = {}, {}
+    files, faces = {}, {}
     for fold in finished_folds(run):
         _check_snapshot(run, fold)
-        texts[fold] = _settings_texts(run, fold)
+        files[fold] = _prototxt_settings(run, fold)
         faces[fold] = _data_settings(run, fold)
-    for settings in (texts, faces):
+    for settings in (files, faces):
         for fold in settings:
             _compare(run, settings, fold)
 
@@ -252,32 +252,18 @@ def _check_snapshot(run, fold):
             )
 
 
-def _settings_texts(run, fold):
-    """{"solver: field": value} of a fold's prototxt files without what is its own."""
+def _prototxt_settings(run, fold):
+    """{"solver: field": values} of a fold's prototxt files without what is its own."""
     folder = run.fold_folder(fold)
     found = {}
-    for name in ("solver", "net", "deploy"):
-        path = folder / f"{name}.prototxt"
-        try:
-            fields = prototxt.parse(path.read_text(encoding="utf-8"))
-        except (InputError, FileNotFoundError) as error:
-            raise InputError(f"{portable(path)}: not readable ({error})") from None
-        for where, value in _flat(fields):
+    for name, read in (
+        ("solver", prototxt.solver), ("net", prototxt.net), ("deploy", prototxt.net)
+    ):  # fmt: skip
+        for where, value in prototxt.fields(read(folder / f"{name}.prototxt")):
             of_solver = name == "solver" and where in _OWN_TO_A_SOLVER
             if not of_solver and not where.endswith("data_param.source"):
                 found.setdefault(f"{name}.prototxt, {where}", []).append(value)
     return found
-
-
-def _flat(fields, before=""):
-    """Yield (path, value) of all Fields, a layer by its name."""
-    for field in fields:
-        if isinstance(field.value, tuple):
-            name = next((f.value.strip("\"'") for f in field.value if f.name == "name"), "")
-            label = f"layer {name}, " if field.name == "layer" else f"{field.name}."
-            yield from _flat(field.value, before + label)
-        else:
-            yield before + field.name, field.value
 
 
 def _data_settings(run, fold):

@@ -7,12 +7,16 @@ import numpy as np
 
 from data_prep import FACE_SIZE
 from gcnet import engine as engines
+from gcnet import prototxt
 from gcnet_base.paths import portable
 
 NET_SIZE = 64
 """Height and width of a net's input (Section IV-A)."""
 WHITE = 256
 """The pixel value that the nets see as 1: their inputs are pixels times 1/256."""
+
+FORMER_NAMES = {"reconstructed_image": "reconstructed_input"}
+"""What blobs are called in the deploy nets of older runs."""
 
 
 def central_crop(images):
@@ -27,7 +31,9 @@ def forward(run, fold, images, blobs, references=None, threads=None):
     A model that is shown the reference needs `references`, too. `threads` as of Engine.run_module. Raises
     InputError if the run's engine is not installed, the caffemodel is truncated or of another net.
     """
-    folder = run.fold_folder(fold)
+    deploy = run.fold_folder(fold) / "deploy.prototxt"
+    tops = {top for layer in prototxt.net(deploy).layer for top in layer.top}
+    names = {blob: blob if blob in tops else FORMER_NAMES.get(blob, blob) for blob in blobs}
     inputs = {"image": images}
     if run.model.shown_reference:
         inputs["reference"] = references
@@ -37,11 +43,11 @@ def forward(run, fold, images, blobs, references=None, threads=None):
         np.savez(given, **inputs)
         engines.find(run.settings.engine).run_module(
             "gcnet.in_caffe.forward",
-            "--net", portable(folder / "deploy.prototxt"),
+            "--net", portable(deploy),
             "--stages", ",".join(run.stages(fold)),
             "--weights", portable(run.final_caffemodel(fold)),
-            "--inputs", given, "--blobs", ",".join(blobs), "--output", made,
+            "--inputs", given, "--blobs", ",".join(names.values()), "--output", made,
             threads=threads,
         )  # fmt: skip
         with np.load(made) as outputs:
-            return dict(outputs)
+            return {blob: outputs[name] for blob, name in names.items()}

@@ -45,7 +45,7 @@ def made_faces(evaluated, fold=None):
         "fold": fold,
         "columns": [{name: records[i][name] for name in ("label", "subject")} for i in chosen],
         "rows": {
-            "input": evaluated.inputs[chosen].astype(np.float32) / WHITE,
+            "image": evaluated.inputs[chosen].astype(np.float32) / WHITE,
             **{caption: evaluated.pictures[places, row] for row, caption in enumerate(captions)},
         },
     }

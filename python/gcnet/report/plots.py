@@ -15,7 +15,8 @@ TERMS = {
     "loss_classification": "classification",
     "loss_generation": "generation",
     "loss_contrastive": "contrastive",
-    "loss_reconstruction_input": "reconstruction of input",
+    "loss_reconstruction_image": "reconstruction of image",
+    "loss_reconstruction_input": "reconstruction of image",  # its name in runs of older nets
     "loss_reconstruction_reference": "reconstruction of reference",
     "accuracy": "test accuracy",
 }

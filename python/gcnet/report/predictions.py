@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from data_prep import index
-from data_prep.faces import file_names
+from data_prep.lmdbs.aligned_faces import file_names
 from gcnet.evaluate.net_outputs import WHITE, central_crop
 from gcnet.evaluate.predict import faces_of, nets_of, pictures, predict, source
 from gcnet_base.atomic import replacing
@@ -138,7 +138,7 @@ def _draw(task):
 def drawing(prediction, class_names, source):
     """A matplotlib Figure of a Prediction: face, reference, their difference, probabilities."""
     face = central_crop(prediction.face.pixels) / WHITE
-    panels = {"input face": face}
+    panels = {"image": face}
     if prediction.generated is not None:
         panels["generated reference"] = prediction.generated
         panels["difference"] = face - prediction.generated

@@ -132,7 +132,7 @@
   }));
   const COLUMNS = [
     {
-      title: generator === null ? "Input" : "Input, reference", width: "var(--faces)",
+      title: generator === null ? "Image" : "Image, reference", width: "var(--faces)",
       cell: facesCell,
     },
     {

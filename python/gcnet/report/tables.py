@@ -225,7 +225,7 @@ def interval_text(interval):
 def generation_text(generation):
     return (
         f"half squared error {generation['generated']:.1f} a face from the real neutral one; the "
-        f"input itself has {generation['unchanged']:.1f}"
+        f"image itself has {generation['unchanged']:.1f}"
     )
 
 

@@ -1,6 +1,6 @@
 """Pre-train the encoders on faces of many people (Section IV-A), and leave them as weights.
 
-autoencoder   the encoder-decoder of Table I reconstructs its input: Encoder_1, the generator's
+autoencoder   the encoder-decoder of Table I reconstructs the image: Encoder_1, the generator's
 identity      the CNN tells identities apart: Encoder_2, the contrastive encoder
 
 A pre-training works in `runs/pretrain/<part>-<database>-<key>/`, whose key stands for its settings
@@ -77,8 +77,8 @@ def pretrain(settings, command, output=WEIGHTS, work=FOLDER, device="cpu"):
     part, caffe = PARTS[name], engines.find(settings.engine)
     gpu = caffe.gpu(device)
     paths = _paths(part, folder)
-    texts = runs.read_texts(paths)
-    settings = runs.checked_size(settings, paths, texts)
+    messages = runs.read_messages(paths)
+    settings = runs.checked_size(settings, paths, messages)
     index, copies, seed = settings.index, settings.copies, settings.seed
     runs.check_index(index)
     index_sha256 = sha256(index)
@@ -95,7 +95,7 @@ def pretrain(settings, command, output=WEIGHTS, work=FOLDER, device="cpu"):
         "copies": copies,
         "seed": seed,
         "engine": caffe.name,
-        "prototxt_sha256": runs.digest_of(texts.values()),
+        "prototxt_sha256": prototxt.digest(messages.values()),
     }
     weights = Path(output) / f"{part.encoder}.caffemodel"
     if _made_before(weights, made_with):
@@ -111,7 +111,7 @@ def pretrain(settings, command, output=WEIGHTS, work=FOLDER, device="cpu"):
     with supervision.locked(path) as lock, supervision.terminate_as_interrupt():
         started = _started(path, command)
         if not trained.is_finished():
-            rendered = _rendered(paths, texts, made_with, path, lmdbs, data, device)
+            rendered = _rendered(paths, messages, made_with, path, lmdbs, data, device)
             for kind, text in rendered.items():
                 supervision.write(path / f"{kind}.prototxt", text)
             training = Training(name, about, trained, (), portable(folder), gpu)
@@ -196,23 +196,24 @@ def _description(weights):
     return description
 
 
-def _rendered(paths, texts, settings, path, lmdbs, data, device):
-    """{"net", "solver": text} with this training's data, size and places filled in."""
-    net, solver = texts["net"], texts["solver"]
-    for phase, kind in (("TRAIN", "train"), ("TEST", "test")):
-        source = portable(lmdbs / kind)
-        net = prototxt.set_value(net, "data_param.source", source, "data", phase)
-    net = prototxt.set_value(net, "data_param.batch_size", settings["batch"], "data", "TRAIN")
-    if "identity/fc2" in prototxt.layer_names(net):
-        identities = len(data["class_names"])
-        net = prototxt.set_value(net, "inner_product_param.num_output", identities, "identity/fc2")
-    test_batch = int(prototxt.value(net, "data_param.batch_size", "data", "TEST"))
+def _rendered(paths, messages, settings, path, lmdbs, data, device):
+    """{"net", "solver": text} with this training's data, size and places filled in.
+
+    Changes the `messages` so.
+    """
+    net, solver = messages["net"], messages["solver"]
+    with runs.naming(paths["net"]):
+        for phase, kind in (("TRAIN", "train"), ("TEST", "test")):
+            prototxt.set_value(net, "data_param.source", portable(lmdbs / kind), "data", phase)
+        prototxt.set_value(net, "data_param.batch_size", settings["batch"], "data", "TRAIN")
+        if any(layer.name == "identity/fc2" for layer in net.layer):
+            identities = len(data["class_names"])
+            prototxt.set_value(net, "inner_product_param.num_output", identities, "identity/fc2")
+        test_batch = prototxt.value(net, "data_param.batch_size", "data", "TEST")
     test_iter = -(-data["test"]["records"] // test_batch)
     with runs.naming(paths["solver"]):
-        solver = runs.rendered_solver(
-            solver, path, settings["max_iter"], test_iter, settings["seed"], device
-        )
-    return {"net": net, "solver": solver}
+        runs.fit_solver(solver, path, settings["max_iter"], test_iter, settings["seed"], device)
+    return {name: prototxt.text(message, paths[name]) for name, message in messages.items()}
 
 
 def _result(trained):

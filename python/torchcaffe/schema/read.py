@@ -28,13 +28,18 @@ _REPEATED = re.compile(r'Message type "([\w.]+)" should not have multiple "([^"]
 
 def net(path):
     """The NetParameter of a prototxt file, upgraded (upgrade.net)."""
-    return _upgraded(parse(_text(path), caffe_pb2.NetParameter(), path), path)
+    return _upgraded(prototxt(path, caffe_pb2.NetParameter()), path)
 
 
 def solver(path):
     """The SolverParameter of a prototxt file, upgraded (upgrade.solver)."""
     path = os.fspath(path)
-    return upgrade.solver(parse(_text(path), caffe_pb2.SolverParameter(), path), path)
+    return upgrade.solver(prototxt(path, caffe_pb2.SolverParameter()), path)
+
+
+def prototxt(path, into):
+    """Fill a message from a prototxt file as it stands there, not upgraded; returns it."""
+    return parse(_text(path), into, path)
 
 
 def binary_net(path):

@@ -15,7 +15,7 @@ import pytest
 import tiny
 
 from data_prep.lmdbs import contents, places
-from gcnet import engine, models, prototxt, published, runs
+from gcnet import engine, models, published, runs
 from gcnet.evaluate import evaluated, scores, testing
 from gcnet.report import of_runs
 from gcnet_base.errors import InputError
@@ -200,7 +200,7 @@ def test_a_damaged_fold_json_is_told(copied):
 def test_a_caffemodel_of_another_number_of_classes_is_told(copied):
     deploy = copied.fold_folder(0) / "deploy.prototxt"
     path = "inner_product_param.num_output"
-    deploy.write_text(prototxt.set_value(deploy.read_text(), path, 8, "classifier/fc2"))
+    tiny.set_value(deploy, path, 8, "classifier/fc2")
     with pytest.raises(InputError, match=r"classifier/fc2 is 7x384 \+ 7, expected 8x384 \+ 8"):
         of_runs.evaluate(copied)
 
@@ -383,7 +383,7 @@ def test_a_fold_whose_files_do_not_belong_together_is_told(copied, change, told)
 def test_folds_of_different_settings_are_told(copied, name, layer, path, value, told):
     another_fold(copied)
     file = copied.fold_folder(1) / f"{name}.prototxt"
-    file.write_text(prototxt.set_value(file.read_text(), path, value, layer))
+    tiny.set_value(file, path, value, layer)
     mark_finished(copied, 1)
     with pytest.raises(InputError, match=told):
         of_runs.evaluate(copied)
@@ -391,13 +391,11 @@ def test_folds_of_different_settings_are_told(copied, name, layer, path, value, 
 
 def test_the_paths_of_a_fold_are_no_settings(copied):
     another_fold(copied)
-    for name, path, layer in (
-        ("solver", "net", None), ("solver", "snapshot_prefix", None), ("solver", "test_iter", None),
-    ):  # fmt: skip
-        file = copied.fold_folder(1) / f"{name}.prototxt"
-        file.write_text(prototxt.set_value(file.read_text(), path, 1, layer))
+    solver = copied.fold_folder(1) / "solver.prototxt"
+    for path, value in (("net", "x"), ("snapshot_prefix", "x"), ("test_iter", 1)):
+        tiny.set_value(solver, path, value)
     net = copied.fold_folder(1) / "net.prototxt"
-    net.write_text(prototxt.set_value(net.read_text(), "data_param.source", "x", "data", "TRAIN"))
+    tiny.set_value(net, "data_param.source", "x", "data", "TRAIN")
     mark_finished(copied, 1)
     evaluated.check_folds(copied)
 

@@ -1,6 +1,7 @@
 """The paper's figures from evaluated runs: what is shown, of whom, and the same bytes each time."""
 
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -156,19 +157,33 @@ def test_figure4_shows_varied_test_faces_and_what_the_net_makes_of_them(pair):
     one = pair[0]
     faces = pictures.made_faces(one, fold=1)
     assert list(faces["rows"]) == [
-        "input", "generated reference", "reconstructed neutral", "reconstructed input"
+        "image", "generated reference", "reconstructed neutral", "reconstructed image"
     ]  # fmt: skip
     assert {column["subject"] for column in faces["columns"]} == {"S01"}
     assert sorted({column["label"] for column in faces["columns"]}) == sorted(EXPRESSIONS)
     assert len(faces["columns"]) == shown_faces.FACES
-    seen = np.rint(256 * faces["rows"]["input"]).astype(np.uint8)
+    seen = np.rint(256 * faces["rows"]["image"]).astype(np.uint8)
     generated = np.clip(np.rint(256 * faces["rows"]["generated reference"]), 0, 255)
     for shown, made in zip(seen, generated, strict=True):
         (i,) = np.flatnonzero((one.inputs == shown).all(axis=(1, 2)))
         assert one.predictions.folds[i] == 1
         # Evaluated in larger batches, whose sums may round otherwise.
         assert np.abs(one.generated[i] - made).max() <= 1
-    assert (faces["rows"]["reconstructed input"] != faces["rows"]["reconstructed neutral"]).any()
+    assert (faces["rows"]["reconstructed image"] != faces["rows"]["reconstructed neutral"]).any()
+
+
+def test_figure4_of_a_run_whose_nets_call_the_image_input(pair, tmp_path):
+    one = pair[0]
+    folder = tmp_path / "run"
+    shutil.copytree(one.run.folder, folder)
+    deploy = folder / "fold0" / "deploy.prototxt"
+    text = deploy.read_text()
+    assert "reconstructed_image" in text
+    deploy.write_text(text.replace("reconstructed_image", "reconstructed_input"))
+    older = replace(one, run=replace(one.run, folder=folder))
+    rows, expected = (pictures.made_faces(of, fold=0)["rows"] for of in (older, one))
+    assert list(rows) == list(expected)
+    assert all((rows[caption] == expected[caption]).all() for caption in rows)
 
 
 def test_figure5_shows_every_test_image_of_the_fold_in_three_panels(pair):
@@ -301,9 +316,9 @@ def test_a_weight_is_trained_with_nothing_else_changed(pair, monkeypatch, capsys
         if value != getattr(run.settings, name)
     }
     assert different == {"prototxt", "prototxt_sha256"}
-    nets = [runs.source_texts("s1r1", ROOT / one.settings.prototxt) for one in (run, variant)]
-    changed = prototxt.set_value(nets[0]["net"], "loss_weight", 0.3, "loss_contrastive")
-    assert nets[1] == nets[0] | {"net": changed}
+    nets = [runs.source_messages("s1r1", ROOT / one.settings.prototxt) for one in (run, variant)]
+    prototxt.set_value(nets[0]["net"], "loss_weight", 0.3, "loss_contrastive")
+    assert nets[1] == nets[0]
     monkeypatch.setattr(runs, "RUNS", run.folder.parent)
     assert run.folder in of_runs.run_folders()
     assert variant.folder not in of_runs.run_folders(), "its net is no row of a table"
@@ -340,10 +355,9 @@ def test_figure11_needs_a_gcnet_with_the_contrastive_loss_and_its_own_files(pair
     with pytest.raises(InputError, match="cnn: is a run of cnn; give one of s1r0 or s1r1"):
         contrastive_weight.figure11(pair[1].run, [1.0], "cpu", 1, "")
     run = pair[0].run
-    text = (ROOT / run.settings.prototxt / "gcnet.prototxt").read_text()
-    monkeypatch.setattr(runs, "source_texts", lambda net, folder: dict.fromkeys(
-        ("solver", "net", "deploy"), text.replace("margin: 1", "margin: 2")
-    ))  # fmt: skip
+    changed = runs.source_messages("s1r1", ROOT / run.settings.prototxt)
+    prototxt.set_value(changed["net"], "contrastive_loss_param.margin", 2, "loss_contrastive")
+    monkeypatch.setattr(runs, "source_messages", lambda net, folder: changed)
     with pytest.raises(InputError, match="prototxt files have changed since it was started"):
         contrastive_weight.figure11(run, [1.0], "cpu", 1, "")
 

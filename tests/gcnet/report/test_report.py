@@ -317,7 +317,7 @@ def column(page, title):
 
 def header(title):
     """A selector of a column's header button, by its place on the page of one run."""
-    titles = ["Input, reference", "True class", "Predicted", "Probability", "Subject", "Fold"]
+    titles = ["Image, reference", "True class", "Predicted", "Probability", "Subject", "Fold"]
     return f"#gallery th:nth-child({1 + titles.index(title)}) button"
 
 

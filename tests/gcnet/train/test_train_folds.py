@@ -30,22 +30,23 @@ EPOCH = 3  # iterations: 63 training pairs
 MAX_ITER = 2 * EPOCH
 
 
-def often_displayed(name, text):
-    return prototxt.set_value(text, "display", 2) if name.startswith("solver_") else text
+def often_displayed(name, message):
+    if name.startswith("solver_"):
+        prototxt.set_value(message, "display", 2)
 
 
-def without_chance(name, text):
+def without_chance(name, message):
     """The CNN without dropout and random crops, so that two trainings can be compared.
 
     Uncropped faces of 66x66 make more features than the deploy net has. A small classifier makes
     quick snapshots.
     """
     if name in ("cnn.prototxt", "deploy_cnn.prototxt"):
-        text = prototxt.set_value(text, "inner_product_param.num_output", 16, "classifier/fc1")
+        prototxt.set_value(message, "inner_product_param.num_output", 16, "classifier/fc1")
     if name == "cnn.prototxt":
-        text = prototxt.set_value(text, "transform_param.crop_size", 66, "data")
-        text = prototxt.set_value(text, "dropout_param.dropout_ratio", 0, "classifier/dropout")
-    return often_displayed(name, text)
+        prototxt.set_value(message, "transform_param.crop_size", 66, "data")
+        prototxt.set_value(message, "dropout_param.dropout_ratio", 0, "classifier/dropout")
+    often_displayed(name, message)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +87,13 @@ def stopped_once(unbroken, tmp_path_factory):
     fold = run.fold_folder(0)
     for path in [fold / "finished.json", fold / "caffe.log", *fold.glob("snapshot_*")]:
         path.unlink()
-    solver = runs.render(run, 0, 14, "cpu")["solver"]
-    (fold / "half.prototxt").write_text(prototxt.set_value(solver, "max_iter", EPOCH))
+    half = fold / "solver_half.prototxt"
+    half.write_text(runs.render(run, 0, 14, "cpu")["solver"])
+    tiny.set_value(half, "max_iter", EPOCH)
     caffe = engine.find()
     with open(fold / "caffe.log", "w") as log:
         subprocess.run(
-            [*caffe.caffe, "train", "-solver", fold / "half.prototxt"],
+            [*caffe.caffe, "train", "-solver", half],
             env=caffe.environment(), cwd=ROOT, stderr=log, check=True,
         )  # fmt: skip
     assert list(run.snapshots(0)) == [3, 2, 1]
@@ -282,8 +284,9 @@ def test_weights_of_which_nothing_matches_are_an_error(index, nets, tmp_path):
     ],
 )
 def test_a_loss_that_is_no_number_ends_the_training(index, tmp_path, name, told):
-    def explode(name, text):
-        return prototxt.set_value(text, "base_lr", "1e30") if "solver_" in name else text
+    def explode(name, message):
+        if name.startswith("solver_"):
+            prototxt.set_value(message, "base_lr", 1e30)
 
     nets = tiny.write_prototxt(tmp_path / "prototxt", "cnn", edit=explode)
     with pytest.raises(InputError, match=told):
@@ -292,8 +295,9 @@ def test_a_loss_that_is_no_number_ends_the_training(index, tmp_path, name, told)
 
 
 def test_a_broken_python_layer_is_told_by_its_own_line(index, tmp_path):
-    def misspell(name, text):
-        return text.replace('{"name": "delta"}', '{"nmae": "delta"}')
+    def misspell(name, message):
+        if name == "gcnet.prototxt":
+            prototxt.set_value(message, "python_param.param_str", '{"nmae": "delta"}', "delta")
 
     nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", edit=misspell)
     with pytest.raises(InputError, match=r"Python layer .*\(NormalizedDistance\): .*nmae"):

@@ -100,23 +100,19 @@ def trained(run, weight, device, jobs, command):
             f"{run.name}: its index, weights or prototxt files have changed since it was started; "
             "restore them, or train it anew"
         )
-    own = float(prototxt.value(_net(settings), "loss_weight", LOSS))
-    if weight == own and all(map(run.is_finished, FOLDS)):
+    own = prototxt.value(runs.source_messages(settings.net, sources)["net"], "loss_weight", LOSS)
+    if np.float32(weight) == own and all(map(run.is_finished, FOLDS)):
         return run
     folder = figures.stem(run, "fig11")
     changed = folder / "prototxt" / f"{weight:g}"
 
     def change(net, solver):
-        return prototxt.set_value(net, "loss_weight", f"{weight:g}", LOSS), solver
+        prototxt.set_value(net, "loss_weight", weight, LOSS)
 
     variants.write(changed, sources, settings.net, change)
     return cross_validation.train(
         replace(wanted, prototxt=changed), FOLDS, command, folder / f"{weight:g}", device, jobs
     )
-
-
-def _net(settings):
-    return runs.source_texts(settings.net, ROOT / settings.prototxt)["net"]
 
 
 def _accuracies(measured, count):

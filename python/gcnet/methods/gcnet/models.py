@@ -10,7 +10,7 @@ ENCODER1, ENCODER2 = "encoder1", "encoder2"
 GENERATED = {"generated reference": "generated"}
 RECONSTRUCTED = {
     "reconstructed neutral": "reconstructed_reference",
-    "reconstructed input": "reconstructed_input",
+    "reconstructed image": "reconstructed_image",
 }
 
 

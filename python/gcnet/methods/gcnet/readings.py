@@ -27,79 +27,75 @@ BATCH = 16
 """Images in a batch here, a quarter of the paper's: a curve then takes minutes on two cores."""
 PIXEL_LOSSES = {
     "loss_generation": 1,
-    "loss_reconstruction_input": 0.25,
+    "loss_reconstruction_image": 0.25,
     "loss_reconstruction_reference": 0.25,
 }
 """The losses over pixels with the paper's lambdas (Section IV-A)."""
-DECODERS = ("decoder1", "decoder2i", "decoder2r")
+DECODERS = ("decoder1", "decoder2_image", "decoder2_reference")
 
 
 def unchanged(net, solver):
-    return net, solver
+    pass
 
 
 def _pixel_losses_over(net, pixels):
     for layer, weight in PIXEL_LOSSES.items():
-        net = prototxt.set_value(net, "loss_weight", weight / pixels, layer)
-    return net
+        prototxt.set_value(net, "loss_weight", weight / pixels, layer)
 
 
 def sum_over_pixels(net, solver):
-    return _pixel_losses_over(net, 1), solver
+    _pixel_losses_over(net, 1)
 
 
 def mean_over_pixels(net, solver):
-    return _pixel_losses_over(net, 64 * 64), solver
+    _pixel_losses_over(net, 64 * 64)
 
 
 def long_average(net, solver):
     """BatchNorm's statistics for the test phase as Caffe averages them by default."""
-    for layer in prototxt.layer_names(net):
-        if "/bn" in layer:
-            net = prototxt.set_value(net, "batch_norm_param.moving_average_fraction", 0.999, layer)
-    return net, solver
+    for layer in net.layer:
+        if layer.type == "BatchNorm":
+            prototxt.set_value(layer, "batch_norm_param.moving_average_fraction", 0.999)
 
 
 def default_start(net, solver):
     """The last Scale of each decoder starts as Caffe starts every Scale: factor 1, shift 0."""
     for decoder in DECODERS:
-        net = prototxt.set_value(net, "scale_param.filler.value", 1, f"{decoder}/scale1")
-        net = prototxt.set_value(net, "scale_param.bias_filler.value", 0, f"{decoder}/scale1")
-    return net, solver
+        prototxt.set_value(net, "scale_param.filler.value", 1, f"{decoder}/scale1")
+        prototxt.set_value(net, "scale_param.bias_filler.value", 0, f"{decoder}/scale1")
 
 
 def no_last_relu(net, solver):
     for decoder in DECODERS:
-        net = prototxt.remove_layer(net, f"{decoder}/relu1")
-    return default_start(net, solver)
+        prototxt.remove_layer(net, f"{decoder}/relu1")
+    default_start(net, solver)
 
 
 def raw_features(net, solver):
     """The contrastive loss on the features themselves, margin 1."""
-    unit = 'bottom: "delta"  bottom: "zeros"'
-    raw = 'bottom: "features"  bottom: "reference_features"'
-    if net.count(unit) != 1:
-        raise InputError(f"the net has not exactly one layer with {unit}")
-    return prototxt.remove_layer(net.replace(unit, raw), "zeros"), solver
+    for loss in prototxt.layers(net, "loss_contrastive"):
+        if loss.bottom[:2] != ["delta", "zeros"]:
+            raise InputError("layer loss_contrastive does not compare delta with zeros")
+        loss.bottom[:2] = ["features", "reference_features"]
+    prototxt.remove_layer(net, "zeros")
 
 
 def plain_delta(net, solver):
-    return prototxt.set_value(net, "power_param.scale", 1, "scaled_delta"), solver
+    prototxt.set_value(net, "power_param.scale", 1, "scaled_delta")
 
 
 def literal_gamma(net, solver):
-    return net, prototxt.set_value(solver, "gamma", 0.75)
+    prototxt.set_value(solver, "gamma", 0.75)
 
 
 def to_the_letter(net, solver):
     for change in (sum_over_pixels, default_start, raw_features, plain_delta):
-        net, solver = change(net, solver)
-    return net, solver
+        change(net, solver)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training: a net of prototxt/, and how its net and solver text are changed."""
+    """One training: a net of prototxt/, and how `change(net, solver)` changes the messages."""
 
     label: str
     net: str
@@ -126,7 +122,7 @@ EXPERIMENTS = {
 
 CLASSIFICATION = ("classification loss", "train", "loss_classification")
 GENERATION = ("generation: half squared error a face", "train", "loss_generation")
-RECONSTRUCTION = ("reconstruction of the input", "train", "loss_reconstruction_input")
+RECONSTRUCTION = ("reconstruction of the image", "train", "loss_reconstruction_image")
 CONTRASTIVE = ("contrastive loss", "train", "loss_contrastive")
 TEST_GENERATION = ("generation on the test fold", "test", "loss_generation")
 TEST_CLASSIFICATION = ("classification loss on the test fold", "test", "loss_classification")
@@ -213,7 +209,7 @@ def _train(name, index, fold):
     curves = {("test", output): curve for output, curve in log.test.items()}
     for output, curve in log.train.items():
         if output.startswith("loss_"):
-            weight = float((prototxt.values(net, "loss_weight", output) or [1])[0])
+            weight = (prototxt.values(net, "loss_weight", output) or [1])[0]
             curves["train", output] = {at: value / weight for at, value in curve.items()}
     return curves, list(log.test["accuracy"].values())[-1] if not log.diverged else None
 
