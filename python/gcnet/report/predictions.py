@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from data_prep import index
-from data_prep.lmdbs.aligned_faces import file_names
+from data_prep.faces import file_names
 from gcnet.evaluate.net_outputs import WHITE, central_crop
 from gcnet.evaluate.predict import faces_of, nets_of, pictures, predict, source
 from gcnet_base.atomic import replacing

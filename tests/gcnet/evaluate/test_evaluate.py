@@ -186,7 +186,7 @@ def test_the_command_tells_a_truncated_caffemodel_in_one_line(copied):
 
 def test_mlcnn_needs_references_of_its_test_faces(trained):
     run, _ = trained
-    with pytest.raises(InputError, match="a.png: has no reference, which .*mlcnn"):
+    with pytest.raises(InputError, match="a.png: has no reference, which .* compares it with"):
         testing._check_references(run, [{"image": "a.png", "reference": ""}])
 
 
@@ -431,7 +431,12 @@ def test_without_a_run_only_what_is_not_up_to_date_is_evaluated(copied, all_runs
     assert said.startswith("Accuracy in per cent") and copied.name in said and "97.93" in said
     (copied.folder / "report.html").unlink()
     assert of_runs.evaluate_all([])
-    assert all_runs == [copied.name], "stopped before its report was written"
+    assert all_runs == [], "its numbers are whole"
+    assert (copied.folder / "report.html").is_file(), "drawn again"
+    capsys.readouterr()
+    (copied.folder / "results.json").unlink()
+    assert of_runs.evaluate_all([])
+    assert all_runs == [copied.name]
     said = capsys.readouterr().out
     assert "paper, on the real database CK+ 7: 97.93 %" in said
     assert re.search(r"^mean +[\d.]+ % +[\d.]+ %$", said, re.MULTILINE)
@@ -462,6 +467,13 @@ def test_without_a_run_those_in_subfolders_are_found_and_unfinished_and_broken_o
     assert said.out.startswith(r"\begin{table}")
 
 
+def test_numbers_that_were_changed_are_told(copied):
+    results = json.loads((copied.folder / "results.json").read_text())
+    edit_json(copied.folder / "results.json", frame={**results["frame"], "mean": 99.9})
+    with pytest.raises(InputError, match="results.json: is not as it was written; run"):
+        evaluated.load(copied)
+
+
 def test_without_a_run_tests_on_other_databases_are_shown_too(
     trained, copied, all_runs, capsys, tmp_path
 ):
@@ -476,6 +488,8 @@ def test_without_a_run_tests_on_other_databases_are_shown_too(
         on / "results.json", index=str(photos), index_sha256=sha256(photos),
         each_net_tests_all=True,
     )  # fmt: skip
+    results = json.loads((on / "results.json").read_text())
+    edit_json(on / "results.json", digest=evaluated._digest(results))
     assert of_runs.evaluate_all([])
     assert "on photos" in capsys.readouterr().out
     assert all_runs == []
