@@ -298,15 +298,11 @@ def _compare(run, settings, fold):
     for where in dict.fromkeys((*settings[first], *settings[fold])):
         values = [settings[k].get(where, "nothing") for k in (first, fold)]
         if values[0] != values[1]:
-            told = [", ".join(map(_text, v)) if isinstance(v, list) else v for v in values]
+            told = [", ".join(map(str, v)) if isinstance(v, list) else v for v in values]
             raise InputError(
                 f"{run.name}: its folds are of different settings: {where} is {told[0]} in fold "
                 f"{first} and {told[1]} in fold {fold}; train them again in runs of their own"
             )
-
-
-def _text(value):
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _write_predictions(path, predictions):

@@ -17,7 +17,7 @@ from data_prep.lmdbs import places
 from gcnet import prototxt, runs
 from gcnet.evaluate import shown_faces
 from gcnet.methods.gcnet import contrastive_weight, figures, sequence_frames
-from gcnet.report import of_runs, pictures, tsne
+from gcnet.report import of_runs, pictures, plots, tsne
 from gcnet.train import cross_validation
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
@@ -219,7 +219,7 @@ def test_the_less_expressive_the_lighter():
         assert tints[0] > tints[1] > tints[2]
         assert tints[0] < 3, "the palest is not the white of the paper"
     assert tsne.tint("sadness", 1) == pytest.approx((0, 0x72 / 255, 0xB2 / 255))
-    assert len(set(figures.CLASS_COLOURS.values())) == len(set(figures.CLASS_MARKERS.values())) == 8
+    assert len(set(plots.CLASS_COLOURS.values())) == len(set(plots.CLASS_MARKERS.values())) == 8
 
 
 def test_faces_stand_at_their_points_without_covering_each_other():
@@ -255,15 +255,15 @@ def test_figures_are_the_same_bytes_whatever_the_process(pair):
             assert done.returncode == 0, done.stderr
             assert f"Measured: fold 0 of GCNet S1R1 {gcnet.run.folder}" in done.stdout
     by_commands = found()
-    figures.save(*by_name(figures.figure4(gcnet), gcnet, "fig4"))
-    figures.save(*by_name(figures.figure5(gcnet, cnn), gcnet, "fig5"))
+    plots.save(*by_name(figures.figure4(gcnet), gcnet, "fig4"))
+    plots.save(*by_name(figures.figure5(gcnet, cnn), gcnet, "fig5"))
     assert by_commands == found()
     assert list(by_commands) == ["fig4.pdf", "fig4.png", "fig5.pdf", "fig5.png"]
     for name in ("fig4.pdf", "fig5.pdf"):
         assert b"/FontFile2" in by_commands[name], "fonts are embedded"
         assert b"CreationDate" not in by_commands[name]
     shape = cv2.imdecode(np.frombuffer(by_commands["fig5.png"], np.uint8), 0).shape
-    assert shape[1] == int(300 * figures.PAPER_WIDTH)
+    assert shape[1] == int(300 * plots.PAPER_WIDTH)
 
 
 def by_name(drawn, one, name):
@@ -293,7 +293,7 @@ def test_runs_that_do_not_fit_are_told(pair):
 
 
 def test_a_changed_index_is_told_before_its_frames_are_shown(pair, monkeypatch):
-    monkeypatch.setattr(runs, "sha256", lambda path: "other")
+    monkeypatch.setattr(figures, "sha256", lambda path: "other")
     with pytest.raises(InputError, match="index.csv: is gone or changed since"):
         figures.figure6(*pair)
 
@@ -348,7 +348,7 @@ def test_figure11_shows_the_mean_of_both_folds_and_takes_the_run_for_its_own_wei
         for weight in (0, 1)
     ]
     again = contrastive_weight.figure11(gcnet.run, [0.0, 1.0], "cpu", 1, "")
-    assert figures.png(*again) == figures.png(figure, caption)
+    assert plots.png(*again) == plots.png(figure, caption)
 
 
 def test_figure11_needs_a_gcnet_with_the_contrastive_loss_and_its_own_files(pair, monkeypatch):

@@ -365,7 +365,8 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
 
 def test_a_fold_that_fails_stops_the_others_with_a_snapshot(index, nets, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-    monkeypatch.setattr(cross_validation, "available_cores", lambda: 5)
+    for module in (cross_validation, supervision):
+        monkeypatch.setattr(module, "available_cores", lambda: 5)
     threads = []
 
     def kill():
