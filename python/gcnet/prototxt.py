@@ -179,7 +179,7 @@ def _own_tops(layer):
 
 
 def fields(message):
-    """Yield (path, printed value) of everything that is given, a layer by its name."""
+    """Yield (path, value as text) of everything that is given, a layer by its name."""
     for place in _places(message):
         name = place.field.name
         if isinstance(place.value, Message):
@@ -189,4 +189,4 @@ def fields(message):
         else:
             printed = io.StringIO()
             text_format.PrintFieldValue(place.field, place.value, printed)
-            yield name, printed.getvalue()
+            yield name, printed.getvalue().removesuffix(".0")  # numbers as people write them
