@@ -23,7 +23,10 @@ ALLOWED = {
 """{package: what of this tree it may import beside itself}"""
 
 WITHIN_GCNET = (
-    ("gcnet.engine", "gcnet.prototxt", "gcnet.published", "gcnet.train.programs"),
+    (
+        "gcnet.engine", "gcnet.prototxt", "gcnet.published", "gcnet.sources", "gcnet.train.programs",
+        "gcnet.train.trained_folder",
+    ),  # fmt: skip
     ("gcnet.models",),
     ("gcnet.runs",),
     ("gcnet.train",),

@@ -15,21 +15,20 @@
 The folds' LMDBs are shared by the runs and stand outside of their folders (data_prep.lmdbs.places).
 """
 
-import contextlib
 import json
 import subprocess
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from data_prep.lmdbs import places
-from data_prep.lmdbs.build import COPIES, SEED, build
+from data_prep.lmdbs.build import COPIES, SEED
 from gcnet import engine as engines
-from gcnet import models, prototxt
-from gcnet.train.programs import Alternating, CaffeTrain
+from gcnet import models, prototxt, sources
+from gcnet.train.trained_folder import TrainedFolder
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable, sha256
-from gcnet_base.protocol import CLASSES, NEUTRAL
+from gcnet_base.protocol import CLASSES
 
 RUNS = ROOT / "runs"
 
@@ -85,7 +84,7 @@ def complete(settings):
     there, an unknown model, a size that is too small.
     """
     folder = settings.prototxt or models.get(settings.net).folder
-    paths, messages = source_paths(settings.net, folder), source_messages(settings.net, folder)
+    paths, messages = sources.source_paths(settings.net, folder), sources.source_messages(settings.net, folder)
     settings = checked_size(settings, paths, messages)
     check_index(settings.index)
     for path in settings.weights:
@@ -110,10 +109,10 @@ def checked_size(settings, paths, messages):
     """
     max_iter, batch = settings.max_iter, settings.batch
     if max_iter is None:
-        with naming(paths["solver"]):
+        with sources.naming(paths["solver"]):
             max_iter = prototxt.value(messages["solver"], "max_iter")
     if batch is None:
-        with naming(paths["net"]):
+        with sources.naming(paths["net"]):
             batch = prototxt.value(messages["net"], "data_param.batch_size", "data", "TRAIN")
     settings = replace(settings, max_iter=max_iter, batch=batch)
     for name, least in (("max_iter", 1), ("batch", 1), ("copies", 0), ("seed", 0)):
@@ -121,101 +120,6 @@ def checked_size(settings, paths, messages):
         if value < least:
             raise InputError(f"--{name.replace('_', '-')} {value}: give {least} or more")
     return settings
-
-
-@contextlib.contextmanager
-def naming(path):
-    """Put `path` before what is wrong with a message in it."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def source_paths(net, folder):
-    """{"solver", "net", "deploy": Path} of a net, in a folder laid out as prototxt/.
-
-    The solver's `net:` says which net file it is, and `deploy_<that>` stands beside it.
-    Raises InputError if a file is not there or the solver is not readable.
-    """
-    solver = _existing(Path(folder) / f"solver_{net}.prototxt")
-    message = prototxt.solver(solver)
-    with naming(solver):
-        net_file = Path(prototxt.value(message, "net")).name
-    return {
-        "solver": solver,
-        "net": _existing(Path(folder) / net_file),
-        "deploy": _existing(Path(folder) / f"deploy_{net_file}"),
-    }
-
-
-def _existing(path):
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give as --prototxt a changed copy of prototxt/")
-    return path
-
-
-def source_messages(net, folder):
-    """{"solver", "net", "deploy": message}; raises InputError naming a file that is wrong."""
-    return read_messages(source_paths(net, folder))
-
-
-def read_messages(paths):
-    """{name: message} of prototxt files, {name: Path}; raises InputError naming one that is wrong.
-
-    That of "solver" is a SolverParameter, the others are NetParameters.
-    """
-    return {
-        name: prototxt.solver(path) if name == "solver" else prototxt.net(path)
-        for name, path in paths.items()
-    }
-
-
-@dataclass(frozen=True)
-class TrainedFolder:
-    """A folder in which a program trains: its solvers, log and snapshots, up to `max_iter`."""
-
-    path: Path
-    max_iter: int
-    program: CaffeTrain | Alternating = CaffeTrain()
-
-    @property
-    def log(self):
-        return self.path / "caffe.log"
-
-    @property
-    def final_caffemodel(self):
-        return self.program.caffemodel(self.path, self.max_iter)
-
-    def snapshots(self):
-        """Iteration -> Path of the program's snapshot, the newest first."""
-        return self.program.snapshots(self.path)
-
-    def is_finished(self):
-        return (self.path / "finished.json").is_file()
-
-    def check_finished(self):
-        """Raise InputError unless the final caffemodel is the one that finished.json tells of."""
-        recorded = json.loads((self.path / "finished.json").read_text(encoding="utf-8"))
-        model = self.final_caffemodel
-        if not model.is_file() or sha256(model) != recorded["sha256"]:
-            raise InputError(
-                f"{portable(model)}: is not what the training ended with; delete "
-                f"{portable(self.path)} and train again"
-            )
-
-    def mark_finished(self):
-        """Write finished.json: which files the final caffemodel belongs to."""
-        content = {
-            "iteration": self.max_iter,
-            "sha256": sha256(self.final_caffemodel),
-            **{
-                f"{name.removesuffix('.prototxt')}_sha256": sha256(self.path / name)
-                for name in self.program.prototxt
-            },
-        }
-        with replacing(self.path / "finished.json", encoding="utf-8") as file:
-            file.write(json.dumps(content) + "\n")
 
 
 @dataclass(frozen=True)
@@ -349,109 +253,3 @@ def save(run):
     }
     with replacing(path, encoding="utf-8") as file:
         file.write(json.dumps(content, indent=1) + "\n")
-
-
-def build_lmdbs(run, fold):
-    """Build a fold's LMDBs where they are not there yet; returns their fold.json as a dict.
-
-    Raises InputError if the index is not the run's any more, and as data_prep.lmdbs.build does.
-    """
-    settings = run.settings
-    index = ROOT / settings.index
-    if not index.is_file() or sha256(index) != settings.index_sha256:
-        raise InputError(f"{index}: is gone or changed since {run.name} was started; restore it")
-    with places.building():
-        description, _ = build(
-            index, run.lmdb_folder(fold), fold, settings.classes, settings.copies, settings.seed
-        )
-    return description
-
-
-def check_same_faces(run, fold, description):
-    """Raise InputError if a fold was started with other LMDBs than `description` tells of."""
-    recorded = run.fold_folder(fold) / "fold.json"
-    if not recorded.exists():
-        return
-    try:
-        inputs = json.loads(recorded.read_text(encoding="utf-8"))["inputs"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{recorded}: not readable ({error}); copy it from {run.lmdb_folder(fold)}"
-        ) from None
-    if inputs != description["inputs"]:
-        raise InputError(
-            f"{recorded}: the faces of {run.settings.index} have changed since this fold was "
-            "started; restore them or train another run"
-        )
-
-
-def render(run, fold, test_samples, device):
-    """The rendered {"net", "solver", "deploy": text} of one fold.
-
-    Beside the paths, the device, the number of classes and of iterations, these follow from the
-    run's size:
-
-    - `test_iter`: as many batches as hold the test samples once. Caffe's Data layer fills the last
-      batch from the start again, so the accuracy in the log is not exact; gcnet.evaluate's is.
-    - `snapshot`, `test_interval`: ten in a run, and never rarer than the solver file says, so that
-      a stop loses a tenth at most.
-    - `display`: a hundred in a run and never rarer than the solver file says, for the curves.
-    """
-    folder = ROOT / run.settings.prototxt
-    paths = source_paths(run.settings.net, folder)
-    messages = source_messages(run.settings.net, folder)
-    with naming(paths["net"]):
-        _fit_net(run, fold, messages["net"])
-        batch = prototxt.value(messages["net"], "data_param.batch_size", "data", "TEST")
-    with naming(paths["solver"]):
-        settings = run.settings
-        fit_solver(
-            messages["solver"], run.fold_folder(fold), settings.max_iter,
-            -(-test_samples // batch), settings.seed, device,
-        )  # fmt: skip
-    with naming(paths["deploy"]):
-        _fit_classes(run, messages["deploy"])
-    return {name: prototxt.text(message, paths[name]) for name, message in messages.items()}
-
-
-def _fit_classes(run, net):
-    path = "inner_product_param.num_output"
-    prototxt.set_value(net, path, len(run.class_names), "classifier/fc2")
-
-
-def _fit_net(run, fold, net):
-    lmdb = run.lmdb_folder(fold)
-    for phase, part in (("TRAIN", "train"), ("TEST", "test")):
-        prototxt.set_value(net, "data_param.source", portable(lmdb / part), "data", phase)
-    prototxt.set_value(net, "data_param.batch_size", run.settings.batch, "data", "TRAIN")
-    _fit_classes(run, net)
-    if any(layer.name == "is_neutral" for layer in net.layer):
-        expressions = sum(name != NEUTRAL for name in run.class_names)
-        prototxt.set_value(net, "power_param.shift", 1 - expressions, "is_neutral")
-
-
-def fit_solver(solver, folder, max_iter, test_iter, seed, device):
-    """Change a SolverParameter for a training of `folder`/net.prototxt, as `render` says."""
-
-    def capped(name, parts):
-        return max(1, min(prototxt.value(solver, name), max_iter // parts))
-
-    for name, value in {
-        "net": portable(folder / "net.prototxt"),
-        "max_iter": max_iter,
-        "test_iter": test_iter,
-        "test_interval": capped("test_interval", 10),
-        "display": capped("display", 100),
-        "snapshot": capped("snapshot", 10),
-        "snapshot_prefix": portable(folder / "snapshot"),
-        "random_seed": seed,
-    }.items():
-        prototxt.set_value(solver, name, value)
-    for name in ("solver_mode", "device_id"):
-        if prototxt.values(solver, name):
-            raise InputError(f"has a field {name}; leave it out, and give --device instead")
-    # The solvers of prototxt/ leave this to the command line.
-    gpu = engines.gpu_of(device)
-    solver.solver_mode = solver.CPU if gpu is None else solver.GPU
-    if gpu is not None:
-        solver.device_id = gpu

@@ -10,6 +10,7 @@ import pytest
 from gcnet import engine, models, prototxt, runs
 from gcnet.engine import failure
 from gcnet.models import PROTOTXT
+from gcnet.train import rendering
 from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable
@@ -138,7 +139,7 @@ def test_every_net_renders_for_every_set_of_classes(net, classes, shift, tmp_pat
         )
     )  # fmt: skip
     run = runs.Run(tmp_path / "run", settings, "", "", "")
-    for name, text in runs.render(run, 3, test_samples=65, device="cpu").items():
+    for name, text in rendering.render(run, 3, test_samples=65, device="cpu").items():
         (tmp_path / f"{name}.prototxt").write_text(text)
     trained, deploy, solver = (
         read(tmp_path / f"{name}.prototxt")

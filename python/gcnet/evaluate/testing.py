@@ -17,6 +17,7 @@ from gcnet.evaluate import evaluated, shown_faces
 from gcnet.evaluate.evaluated import Predictions
 from gcnet.evaluate.net_outputs import WHITE, central_crop, forward
 from gcnet.evaluate.scores import scores
+from gcnet.train import fold_lmdbs
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
 from gcnet_base.paths import database_name, portable, sha256
@@ -196,8 +197,8 @@ def _own_lmdb(run, fold):
     try:
         description = contents.check(lmdb)
     except InputError:
-        description = runs.build_lmdbs(run, fold)
-    runs.check_same_faces(run, fold, description)
+        description = fold_lmdbs.build_missing(run, fold)
+    fold_lmdbs.check_same_faces(run, fold, description)
     return lmdb
 
 

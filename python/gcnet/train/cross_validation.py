@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gcnet import engine as engines
 from gcnet import runs
-from gcnet.train import supervision
+from gcnet.train import fold_lmdbs, rendering, supervision
 from gcnet.train.supervision import Training, say
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
@@ -55,7 +55,7 @@ def train(settings, folds, command, folder=None, device="cpu", jobs=None):
         folder = runs.RUNS / f"{database}-{settings.net}-{settings.classes}"
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     run = runs.open_or_new(folder, settings, command, date)
-    descriptions = {fold: runs.build_lmdbs(run, fold) for fold in folds}
+    descriptions = {fold: fold_lmdbs.build_missing(run, fold) for fold in folds}
     if not (run.folder / "run.json").exists():
         _check_start(run, caffe, folds[0], descriptions[folds[0]])
     with supervision.locked(run.folder) as lock, supervision.terminate_as_interrupt():
@@ -64,7 +64,7 @@ def train(settings, folds, command, folder=None, device="cpu", jobs=None):
         runs.save(run)
         unfinished = []
         for fold, description in descriptions.items():
-            runs.check_same_faces(run, fold, description)
+            fold_lmdbs.check_same_faces(run, fold, description)
             if run.is_finished(fold):
                 say(f"fold {fold}: finished before")
             else:
@@ -101,5 +101,5 @@ def _prepare(run, fold, description, device):
     recorded = folder / "fold.json"
     if not recorded.exists():
         supervision.write(recorded, json.dumps(description, indent=1) + "\n")
-    for name, text in runs.render(run, fold, description["test"]["records"], device).items():
+    for name, text in rendering.render(run, fold, description["test"]["records"], device).items():
         supervision.write(folder / f"{name}.prototxt", text)

@@ -18,10 +18,11 @@ from pathlib import Path
 from data_prep.lmdbs import places
 from data_prep.lmdbs.build import IDENTITY_COPIES, SEED, build_identities
 from gcnet import engine as engines
-from gcnet import prototxt, runs
+from gcnet import prototxt, runs, sources
 from gcnet.models import PROTOTXT
-from gcnet.train import caffe_log, supervision
+from gcnet.train import caffe_log, rendering, supervision
 from gcnet.train.supervision import Training, say
+from gcnet.train.trained_folder import TrainedFolder
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, database_name, portable, sha256
@@ -77,7 +78,7 @@ def pretrain(settings, command, output=WEIGHTS, work=FOLDER, device="cpu"):
     part, caffe = PARTS[name], engines.find(settings.engine)
     gpu = caffe.gpu(device)
     paths = _paths(part, folder)
-    messages = runs.read_messages(paths)
+    messages = sources.read_messages(paths)
     settings = runs.checked_size(settings, paths, messages)
     index, copies, seed = settings.index, settings.copies, settings.seed
     runs.check_index(index)
@@ -104,7 +105,7 @@ def pretrain(settings, command, output=WEIGHTS, work=FOLDER, device="cpu"):
 
     key = hashlib.sha256(json.dumps(made_with).encode()).hexdigest()[:8]
     path = Path(work).resolve() / f"{name}-{database_name(index)}-{key}"
-    trained = runs.TrainedFolder(path, settings.max_iter)
+    trained = TrainedFolder(path, settings.max_iter)
     counts = {kind: data[kind]["records"] for kind in ("train", "test")}
     identities = len(data["class_names"])
     about = f"{counts['train']} faces of {identities} identities, {counts['test']} for testing"
@@ -202,7 +203,7 @@ def _rendered(paths, messages, settings, path, lmdbs, data, device):
     Changes the `messages` so.
     """
     net, solver = messages["net"], messages["solver"]
-    with runs.naming(paths["net"]):
+    with sources.naming(paths["net"]):
         for phase, kind in (("TRAIN", "train"), ("TEST", "test")):
             prototxt.set_value(net, "data_param.source", portable(lmdbs / kind), "data", phase)
         prototxt.set_value(net, "data_param.batch_size", settings["batch"], "data", "TRAIN")
@@ -211,8 +212,8 @@ def _rendered(paths, messages, settings, path, lmdbs, data, device):
             prototxt.set_value(net, "inner_product_param.num_output", identities, "identity/fc2")
         test_batch = prototxt.value(net, "data_param.batch_size", "data", "TEST")
     test_iter = -(-data["test"]["records"] // test_batch)
-    with runs.naming(paths["solver"]):
-        runs.fit_solver(solver, path, settings["max_iter"], test_iter, settings["seed"], device)
+    with sources.naming(paths["solver"]):
+        rendering.fit_solver(solver, path, settings["max_iter"], test_iter, settings["seed"], device)
     return {name: prototxt.text(message, paths[name]) for name, message in messages.items()}
 
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from gcnet import runs
 from gcnet.engine import failure
 from gcnet.train.caffe_log import CaffeLog
+from gcnet.train.trained_folder import TrainedFolder
 from gcnet_base.atomic import replacing
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
@@ -51,7 +51,7 @@ class Training:
 
     name: str
     data: str
-    folder: runs.TrainedFolder
+    folder: TrainedFolder
     weights: tuple
     prototxt: str
     gpu: int | None

@@ -14,11 +14,11 @@ import tiny
 
 from data_prep.index import COLUMNS, Index, Row, read
 from data_prep.lmdbs import places
-from gcnet import prototxt, runs
+from gcnet import prototxt, runs, sources
 from gcnet.evaluate import shown_faces
 from gcnet.methods.gcnet import contrastive_weight, figures, sequence_frames
 from gcnet.report import of_runs, pictures, plots, tsne
-from gcnet.train import cross_validation
+from gcnet.train import cross_validation, fold_lmdbs
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
 from gcnet_base.protocol import CLASSES, EXPRESSIONS
@@ -61,7 +61,7 @@ def write_run(folder, net, index, nets, folds):
     run = runs.Run(folder, settings, "figures", "", "today")
     runs.save(run)
     for fold in folds:
-        cross_validation._prepare(run, fold, runs.build_lmdbs(run, fold), "cpu")
+        cross_validation._prepare(run, fold, fold_lmdbs.build_missing(run, fold), "cpu")
         deploy = str(run.fold_folder(fold) / "deploy.prototxt")
         untrained = Net(deploy, TEST, stages=run.stages(fold))
         for name, blobs in untrained.params.items():
@@ -316,7 +316,7 @@ def test_a_weight_is_trained_with_nothing_else_changed(pair, monkeypatch, capsys
         if value != getattr(run.settings, name)
     }
     assert different == {"prototxt", "prototxt_sha256"}
-    nets = [runs.source_messages("s1r1", ROOT / one.settings.prototxt) for one in (run, variant)]
+    nets = [sources.source_messages("s1r1", ROOT / one.settings.prototxt) for one in (run, variant)]
     prototxt.set_value(nets[0]["net"], "loss_weight", 0.3, "loss_contrastive")
     assert nets[1] == nets[0]
     monkeypatch.setattr(runs, "RUNS", run.folder.parent)
@@ -355,7 +355,7 @@ def test_figure11_needs_a_gcnet_with_the_contrastive_loss_and_its_own_files(pair
     with pytest.raises(InputError, match="cnn: is a run of cnn; give one of s1r0 or s1r1"):
         contrastive_weight.figure11(pair[1].run, [1.0], "cpu", 1, "")
     run = pair[0].run
-    changed = runs.source_messages("s1r1", ROOT / run.settings.prototxt)
+    changed = sources.source_messages("s1r1", ROOT / run.settings.prototxt)
     prototxt.set_value(changed["net"], "contrastive_loss_param.margin", 2, "loss_contrastive")
     monkeypatch.setattr(runs, "source_messages", lambda net, folder: changed)
     with pytest.raises(InputError, match="prototxt files have changed since it was started"):

@@ -17,6 +17,7 @@ from gcnet import runs
 from gcnet.evaluate import scores
 from gcnet.evaluate.evaluated import Evaluated, Predictions
 from gcnet.report import page, plots
+from gcnet.train import fold_lmdbs
 from gcnet_base.errors import InputError
 from gcnet_base.paths import portable, sha256
 
@@ -257,7 +258,7 @@ def test_the_training_pairs_are_those_of_the_lmdb(tmp_path, monkeypatch, plain_c
     evaluated = replace(evaluated, run=replace(evaluated.run, settings=settings))
     page.write(tmp_path / "r.html", "", [evaluated], [])
     assert "Training pairs" not in (tmp_path / "r.html").read_text()
-    runs.build_lmdbs(evaluated.run, 0)
+    fold_lmdbs.build_missing(evaluated.run, 0)
     page.write(tmp_path / "r.html", "", [evaluated], [])
     html = (tmp_path / "r.html").read_text()
     assert "Training pairs" in html and html.count('<img alt="neutral"') == 8

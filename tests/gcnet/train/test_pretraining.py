@@ -9,8 +9,8 @@ import pytest
 import tiny
 
 from data_prep.lmdbs import places
-from gcnet import runs
 from gcnet.train import encoders
+from gcnet.train.trained_folder import TrainedFolder
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, sha256
 from torchcaffe.schema.caffe_pb2 import NetParameter
@@ -74,7 +74,7 @@ def test_weights_are_the_encoder_of_the_trained_net_and_say_where_they_come_from
         assert description["command"] == "typed" and description["settings"]["seed"] == 1
         assert description["settings"]["part"] == part
         assert description["result"]["train"][loss] > 0 and description["result"]["test"][loss] > 0
-        trained = runs.TrainedFolder(ROOT / description["run"], 3).final_caffemodel
+        trained = TrainedFolder(ROOT / description["run"], 3).final_caffemodel
         kept, whole = blobs(path), blobs(trained)
         own = {name for name in whole if name.startswith(f"{encoder}/") and whole[name]}
         assert set(kept) == own
@@ -136,7 +136,7 @@ def test_a_truncated_training_and_weights_of_unknown_origin_are_told(
     weights, index, nets, tmp_path
 ):
     description = json.loads(weights[1].with_suffix(".json").read_text())
-    model = runs.TrainedFolder(ROOT / description["run"], 3).final_caffemodel
+    model = TrainedFolder(ROOT / description["run"], 3).final_caffemodel
     content = model.read_bytes()
     model.write_bytes(content[:-9])
     try:

@@ -13,10 +13,10 @@ from conftest import REPOSITORY
 from toy_pair import MAX_ITER
 
 from gcnet import engine
-from gcnet.runs import TrainedFolder
 from gcnet.train import caffe_log, supervision
 from gcnet.train.programs import Alternating
 from gcnet.train.supervision import Training
+from gcnet.train.trained_folder import TrainedFolder
 from gcnet_base.errors import InputError
 from gcnet_base.paths import sha256
 

@@ -18,7 +18,7 @@ import tiny
 from data_prep.lmdbs import places
 from gcnet import engine, prototxt, runs
 from gcnet.report import of_runs
-from gcnet.train import cross_validation, supervision
+from gcnet.train import cross_validation, rendering, supervision
 from gcnet.train.caffe_log import CaffeLog
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT
@@ -88,7 +88,7 @@ def stopped_once(unbroken, tmp_path_factory):
     for path in [fold / "finished.json", fold / "caffe.log", *fold.glob("snapshot_*")]:
         path.unlink()
     half = fold / "solver_half.prototxt"
-    half.write_text(runs.render(run, 0, 14, "cpu")["solver"])
+    half.write_text(rendering.render(run, 0, 14, "cpu")["solver"])
     tiny.set_value(half, "max_iter", EPOCH)
     caffe = engine.find()
     with open(fold / "caffe.log", "w") as log:

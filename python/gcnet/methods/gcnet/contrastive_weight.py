@@ -100,7 +100,7 @@ def trained(run, weight, device, jobs, command):
             f"{run.name}: its index, weights or prototxt files have changed since it was started; "
             "restore them, or train it anew"
         )
-    own = prototxt.value(runs.source_messages(settings.net, sources)["net"], "loss_weight", LOSS)
+    own = prototxt.value(sources.source_messages(settings.net, sources)["net"], "loss_weight", LOSS)
     if np.float32(weight) == own and all(map(run.is_finished, FOLDS)):
         return run
     folder = figures.stem(run, "fig11")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gcnet import prototxt, runs
+from gcnet import prototxt, sources
 from gcnet_base.atomic import replacing
 
 
@@ -10,9 +10,9 @@ def write(folder, source, net, change):
     """Write the solver, net and deploy net of `net` into `folder`, changed.
 
     `source` is laid out as prototxt/; `change(net, solver)` changes a NetParameter and a
-    SolverParameter. Returns the changed net. Raises InputError as runs.source_messages does.
+    SolverParameter. Returns the changed net. Raises InputError as sources.source_messages does.
     """
-    paths, messages = runs.source_paths(net, source), runs.source_messages(net, source)
+    paths, messages = sources.source_paths(net, source), sources.source_messages(net, source)
     change(messages["net"], messages["solver"])
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
