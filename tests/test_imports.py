@@ -18,7 +18,7 @@ ALLOWED = {
     "gcnet_layers": (),
     "torchcaffe": (),
     "data_prep": ("gcnet_base", "torchcaffe.schema"),
-    "gcnet": ("gcnet_base", "data_prep", "torchcaffe.schema"),
+    "gcnet": ("gcnet_base", "data_prep", "torchcaffe.schema", "torchcaffe.errors"),
 }
 """{package: what of this tree it may import beside itself}"""
 

@@ -115,7 +115,7 @@ def confusion(counts, names, path):
 def rows(faces):
     """Figure 4's layout: one column for each test face, one row for each of `faces["rows"]`.
 
-    `faces` as gcnet.paper_figures makes it; pixels in [0, 1]. Returns a Figure.
+    `faces` as gcnet.report.pictures makes it; pixels in [0, 1]. Returns a Figure.
     """
     captions, columns = list(faces["rows"]), faces["columns"]
     beside = 0.85
