@@ -7,7 +7,7 @@ TABLES := table2 table3 table4 table5 table6
 
 IMAGES := image-cpu image-cuda image-torch
 
-.PHONY: help setup caffe demo data weights $(TABLES) $(IMAGES) test test-images fuzz bench
+.PHONY: help setup caffe demo data weights $(TABLES) $(IMAGES) lint test test-images fuzz bench
 help:
 	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
 	@echo "make data    DATABASE=ckplus ROOT=/path/to/CK+: index, align, the LMDBs of all folds"
@@ -15,7 +15,8 @@ help:
 	@echo "             QUICK=1: everything in minutes on small synthetic databases;"
 	@echo "             SYNTHETIC=1: what docs/results.md reports, in hours"
 	@echo "make weights pre-training on a synthetic CASIA-WebFace: weights/synthetic"
-	@echo "make test    all tests, against BVLC Caffe itself"
+	@echo "make test    lint, and all tests, against BVLC Caffe itself"
+	@echo "make lint    ruff and shellcheck alone"
 	@echo "make fuzz    the random tests with new seeds, until one fails or Ctrl-C"
 	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
 	@echo "make image-cpu, image-cuda, image-torch: container images (docker/README.md);"
@@ -56,7 +57,14 @@ $(TABLES): setup
 weights: setup
 	@$(PYTHON) python/reproduce.py weights --synthetic
 
-test: setup caffe
+SHELL_SCRIPTS := .ci/run $(wildcard docker/*.sh docker/steps/*.sh tests/*.sh tests/*/*.sh)
+lint: setup
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --quiet --check || { \
+	  echo "error: the files above are not laid out as ruff does; run .venv/bin/ruff format" >&2; exit 1; }
+	@.venv/bin/shellcheck -x $(SHELL_SCRIPTS)
+
+test: lint caffe
 	@tests/chromium.sh
 	$(PYTHON) -m pytest
 
