@@ -18,6 +18,7 @@ TREE_VERSION=2
 SUITE=bullseye
 PACKAGES="caffe python3-caffe libopenblas0-pthread"
 REMEDY="or use the Docker image: docker/README.md"
+# shellcheck source-path=SCRIPTDIR source=debian_tree.sh
 . "$(dirname "$0")/debian_tree.sh"
 
 case "${1:-}" in

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Debian packages in a folder of their own, without root. Sourced by the scripts that install one.
 #
 # A script sets

@@ -67,7 +67,7 @@ download_wheels() {
     for minor in 31 30 29 28 27 26 25 24 17 12 5; do
         platforms="$platforms manylinux_2_${minor}_x86_64"
     done
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046,SC2086  # a word for each platform
     "$PYTHON" -m pip download --quiet --dest "$wheels.partial" --only-binary=:all: \
         --implementation cp --python-version 3.11 --abi cp311 --abi abi3 --abi none \
         $(printf -- '--platform %s ' $platforms manylinux2014_x86_64 manylinux1_x86_64) \

@@ -11,6 +11,7 @@ TREE_VERSION=1
 SUITE=bookworm
 PACKAGES="chromium-headless-shell fonts-dejavu-core patchelf"
 REMEDY="the tests of report.html need a machine as docker/README.md asks for"
+# shellcheck source-path=SCRIPTDIR source=../docker/debian_tree.sh
 . "$(dirname "$0")/../docker/debian_tree.sh"
 
 tree_open "${XDG_CACHE_HOME:-$HOME/.cache}/gcnet/chromium"
