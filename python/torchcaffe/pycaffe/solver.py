@@ -64,7 +64,7 @@ class Solver:
         self._solver.restore(path)
 
     def apply_update(self):
-        """Change the parameters by their gradients once."""
+        """Change the parameters by their gradients once; `iter` is one more afterwards."""
         upload()
         self._solver.apply_update()
 

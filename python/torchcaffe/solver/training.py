@@ -209,7 +209,6 @@ class Solver:
             for _, on_gradients_ready in self.callbacks:
                 on_gradients_ready()
             self.apply_update()
-            self.iter += 1
             action = self._action()
             if action == "snapshot" or (p.snapshot and self.iter % p.snapshot == 0):
                 self.snapshot()
@@ -275,7 +274,10 @@ class Solver:
 
     @torch.no_grad()
     def apply_update(self):
-        """Change the parameters by their gradients, which then hold what was taken off."""
+        """Change the parameters by their gradients, which then hold what was taken off.
+
+        It ends the iteration, also of a loop that is not `step`: `iter` is one more afterwards.
+        """
         p = self.param
         step = policies.next_step(p, self.iter, self.current_step)
         if p.lr_policy == "multistep" and step != self.current_step:
@@ -284,13 +286,16 @@ class Solver:
         rate = policies.rate(p, self.iter, step)
         if p.display and self.iter % p.display == 0:
             log.info(f"Iteration {self.iter}, lr = {log.number(rate)}")
+        if self.net.learnable:
+            self._change_parameters(rate)
+        self.iter += 1
+
+    def _change_parameters(self, rate):
         blobs = self.net.learnable
-        if not blobs:
-            return
         gradients = [blob.diff for blob in blobs]
         self._clip(gradients)
-        if p.iter_size > 1:
-            torch._foreach_mul_(gradients, 1 / p.iter_size)
+        if self.param.iter_size > 1:
+            torch._foreach_mul_(gradients, 1 / self.param.iter_size)
         self._regularize(gradients)
         rates = [rate * mult for mult in self.net.lr_mult]
         taken_off = self._update(gradients, self.history, rates, self.iter)
