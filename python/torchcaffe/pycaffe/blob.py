@@ -89,7 +89,7 @@ class Blob:
     def reshape(self, *shape, **named):
         """Give the blob a shape, for instance `reshape(10, 3, 64, 64)`."""
         if named:
-            raise RuntimeError("Blob.reshape takes sizes only, no named arguments")
+            raise CaffeError("Blob.reshape takes sizes only, no named arguments")
         upload()
         self._blob.reshape(shape)
 

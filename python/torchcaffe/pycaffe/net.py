@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from torchcaffe import weights as weight_files
+from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net as _Net
 from torchcaffe.pycaffe import engine
 from torchcaffe.pycaffe.blob import Blob, Blobs, upload
@@ -25,7 +26,7 @@ class Net:
     bottom_names, top_names   {layer: names of blobs}
     blob_loss_weights         {blob: its weight in the loss}
 
-    Raises CaffeError, a RuntimeError too where a file is missing, as BVLC Caffe does.
+    Raises CaffeError, which is a RuntimeError, as BVLC Caffe raises for a file that is missing.
     """
 
     def __init__(self, network_file, *arguments, **named):
@@ -38,7 +39,7 @@ class Net:
     def _build(self, network_file, phase, level=0, stages=None, weights=None):
         for path in (network_file, weights):
             if path is not None and not os.path.exists(path):
-                raise RuntimeError(f"Could not open file {path}")
+                raise CaffeError(f"Could not open file {path}")
         parameter = read.net(network_file)
         parameter.state.phase = phase
         parameter.state.level = level
@@ -204,12 +205,12 @@ class Net:
         """
         layer = self._net.layers[0]
         if layer.parameter.type != "MemoryData":
-            raise RuntimeError("set_input_arrays needs a MemoryData layer as the net's first layer")
+            raise CaffeError("set_input_arrays needs a MemoryData layer as the net's first layer")
         if labels.ndim == 1:
             labels = np.ascontiguousarray(labels[:, np.newaxis, np.newaxis, np.newaxis])
         for name, array in (("data", data), ("labels", labels)):
             if array.dtype != np.float32 or array.ndim != 4 or not array.flags.c_contiguous:
-                raise RuntimeError(f"{name} must be float32, of 4 axes and C contiguous")
+                raise CaffeError(f"{name} must be float32, of 4 axes and C contiguous")
         layer.set_input_arrays(data, labels)
 
     def before_forward(self, function):
