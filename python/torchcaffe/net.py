@@ -46,7 +46,6 @@ class Net:
         self.state = parameter.state
         self.phase = parameter.state.phase
         self.parameter = graph.with_splits(graph.filtered(parameter), whole=parameter)
-        self.debug_info = parameter.debug_info
         self.layers, self.layer_names = [], []
         self.blobs = collections.OrderedDict()
         self.bottom_names, self.top_names = [], []

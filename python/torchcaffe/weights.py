@@ -7,8 +7,7 @@ import h5py
 import numpy as np
 import torch
 
-from torchcaffe import protofile
-from torchcaffe.command import log
+from torchcaffe import log, protofile
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import shape_text
 

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from parity.engines import ENGINES, TYPES, assert_close, make_folder, run_jobs, write_solver
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2, read
-from torchcaffe.solver import make, updates
+from torchcaffe.solver import Solver, updates
 
 POLICIES = {
     "fixed": "",
@@ -123,7 +123,7 @@ def test_parameters_change_in_place_and_test_nets_follow(tmp_path, monkeypatch):
     make_folder(tmp_path)
     monkeypatch.chdir(tmp_path)
     name = write_solver(tmp_path, "shared", "Adam", "test_iter: 1  test_interval: 100")
-    solver = make(read.solver(name))
+    solver = Solver(read.solver(name))
     blob = next(layer for layer in solver.net.layers if layer.name == "ip1").params[0]
     other = next(layer for layer in solver.test_nets[0].layers if layer.name == "ip1").params[0]
     view = blob.pin_data().numpy()

@@ -4,8 +4,8 @@ import time
 
 import torch
 
-from torchcaffe import weights
-from torchcaffe.command import devices, log
+from torchcaffe import log, weights
+from torchcaffe.command import devices
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read

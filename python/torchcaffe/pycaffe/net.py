@@ -6,11 +6,10 @@ import os
 import numpy as np
 
 from torchcaffe import weights as weight_files
+from torchcaffe.arrays import Blob, Blobs, upload
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net as _Net
 from torchcaffe.pycaffe import engine
-from torchcaffe.pycaffe.blob import Blob, Blobs, upload
-from torchcaffe.pycaffe.layer import NetLayer
 from torchcaffe.schema import read
 
 
@@ -286,6 +285,14 @@ class Net:
         """Set the gradients of all parameters to zero."""
         upload()
         self._net.clear_diffs()
+
+
+class NetLayer:
+    """A layer of a net as `net.layers` shows it: its `type` and its parameter `blobs`."""
+
+    def __init__(self, layer):
+        self.type = layer.parameter.type
+        self.blobs = Blobs(layer.params)
 
 
 def _names(net):

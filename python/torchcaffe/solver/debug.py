@@ -6,7 +6,7 @@ between them are what is asked for.
 
 import torch
 
-from torchcaffe.command import log
+from torchcaffe import log
 
 
 def forward(net, keep=True):

@@ -5,21 +5,15 @@ import time
 
 import torch
 
-from torchcaffe import random_state, snapshot, weights
-from torchcaffe.command import log
+from torchcaffe import log, random_state, snapshot, weights
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read
 from torchcaffe.solver import debug, policies, updates
 
 
-def make(parameter, device="cpu"):
-    """A Solver for a SolverParameter, its nets on `device`. Raises CaffeError for a wrong one."""
-    return Solver(parameter, device)
-
-
 class Solver:
-    """A train net, its test nets, and the state of the training.
+    """A train net, its test nets, and the state of the training, as a SolverParameter says.
 
     net, test_nets   Net, [Net]
     iter             how many updates the parameters have had
@@ -28,6 +22,8 @@ class Solver:
     callbacks        [(on_start, on_gradients_ready)], called in each iteration without arguments
     action_function  called in each iteration; returns "stop", "snapshot" or None
     after_iteration  called after each iteration, for showing progress; or None
+
+    `device`: where the nets live. Raises CaffeError for a parameter that is wrong.
 
     Differences from BVLC Caffe: a loss that is not finite ends the training with a CaffeError
     that says where it began (BVLC goes on with NaN); test nets share the train net's parameters
@@ -249,11 +245,6 @@ class Solver:
             place = (self.iter - start) % length
             self._smoothed_loss += (loss - self._losses[place]) / length
             self._losses[place] = loss
-
-    @property
-    def smoothed_loss(self):
-        """The mean of the last `average_loss` losses."""
-        return self._smoothed_loss
 
     def _display(self, seconds, iterations):
         log.info(

@@ -1,4 +1,4 @@
-"""Blobs as pycaffe shows them: numpy arrays over the engine's memory."""
+"""Blobs as scripts and Python layers see them: numpy arrays over the engine's memory."""
 
 import numpy as np
 import torch
@@ -42,16 +42,6 @@ class Blob:
         mirror[...] = tensor.cpu().numpy()
         _touched[address] = (tensor, mirror)
         return mirror
-
-    @property
-    def tensor(self):
-        """The data as the engine's tensor, for Python layers that compute on tensors."""
-        return self._blob.data
-
-    @property
-    def diff_tensor(self):
-        """The gradient as the engine's tensor."""
-        return self._blob.diff
 
     @property
     def shape(self):
