@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from torchcaffe import log, protofile
+from torchcaffe.blob import shape_text
 from torchcaffe.errors import CaffeError
-from torchcaffe.net import shape_text
 
 
 def copy_from(net, path):

@@ -84,8 +84,6 @@ class Layer:
         """The parameter Blobs, in the order of .caffemodel files."""
         self.param_propagate_down = []
         """For each of params whether its gradient is wanted; the net sets it."""
-        self.shapes = []
-        """The bottoms' shapes that `reshape` was called with last; the net sets it."""
         self.bottom_blobs = []
         self.top_blobs = []
         """The net's Blobs, for layers (Python, HDF5Output) whose code works on blobs."""

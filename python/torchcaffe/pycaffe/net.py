@@ -61,32 +61,36 @@ class Net:
             NetLayer(layer) if (instance := getattr(layer, "instance", None)) is None else instance
             for layer in net.layers
         ]
-        self.layer_dict = collections.OrderedDict(zip(net.layer_names, self.layers))
+        self._layer_names = [layer.name for layer in net.layers]
+        self.layer_dict = collections.OrderedDict(zip(self._layer_names, self.layers))
         self.params = collections.OrderedDict(
             (layer.name, Blobs(layer.params)) for layer in net.layers if layer.params
         )
         self.inputs, self.outputs = list(net.inputs), list(net.outputs)
-        self.bottom_names = _by_layer(net, net.bottom_names)
         shown = dict(zip(net.blobs, self._blob_names))
-        self.top_names = _by_layer(net, [[shown[top] for top in tops] for tops in net.top_names])
+        self.bottom_names = collections.OrderedDict(
+            (node.layer.name, list(node.bottoms)) for node in net.nodes
+        )
+        self.top_names = collections.OrderedDict(
+            (node.layer.name, [shown[top] for top in node.tops]) for node in net.nodes
+        )
         weights = dict.fromkeys(net.blobs, 0.0)
-        for tops, loss_weights in zip(net.top_names, net.loss_weights):
-            weights.update(zip(tops, loss_weights))
+        for node in net.nodes:
+            weights.update(zip(node.tops, node.loss_weights))
         self._blob_loss_weights = list(weights.values())
         self.blob_loss_weights = collections.OrderedDict(
             zip(self._blob_names, self._blob_loss_weights)
         )
-        self._layer_names = list(net.layer_names)
         self._inputs = [self._blob_names.index(name) for name in self.inputs]
         self._outputs = [self._blob_names.index(name) for name in self.outputs]
         self._callbacks = {"forward": ([], []), "backward": ([], [])}
         return self
 
     def _bottom_ids(self, place):
-        return self._ids(self._net.bottom_names[place])
+        return self._ids(self._net.nodes[place].bottoms)
 
     def _top_ids(self, place):
-        return self._ids(self._net.top_names[place])
+        return self._ids(self._net.nodes[place].tops)
 
     def _ids(self, names):
         blobs = list(self._net.blobs)
@@ -250,7 +254,7 @@ class Net:
         for place in range(start, end - 1, -1):
             for function in before:
                 function(place)
-            if self._net.needs_backward[place]:
+            if self._net.nodes[place].needs_backward:
                 run(place, place)
             for function in after:
                 function(place)
@@ -301,13 +305,9 @@ def _names(net):
     There `top_names` and `outputs` then tell other blobs' names, or fail; here they are right.
     """
     automatic = set()
-    for layer, tops in zip(net.layers, net.top_names):
-        automatic.update(tops[len(layer.parameter.top) :])
+    for node in net.nodes:
+        automatic.update(node.tops[len(node.layer.parameter.top) :])
     return ["(automatic)" if name in automatic else name for name in net.blobs]
-
-
-def _by_layer(net, names):
-    return collections.OrderedDict((layer, list(of)) for layer, of in zip(net.layer_names, names))
 
 
 def _count(arrays):

@@ -46,9 +46,9 @@ class Solver:
         self.net = self._train_net()
         self.test_nets = self._test_nets()
         self.history = [
-            torch.zeros(blob.shape, device=self.device)
+            torch.zeros(one.blob.shape, device=self.device)
             for _ in range(self._update.histories)
-            for blob in self.net.learnable
+            for one in self.net.learnable
         ]
         self.iter = 0
         self.current_step = 0
@@ -282,13 +282,13 @@ class Solver:
         self.iter += 1
 
     def _change_parameters(self, rate):
-        blobs = self.net.learnable
+        blobs = [one.blob for one in self.net.learnable]
         gradients = [blob.diff for blob in blobs]
         self._clip(gradients)
         if self.param.iter_size > 1:
             torch._foreach_mul_(gradients, 1 / self.param.iter_size)
         self._regularize(gradients)
-        rates = [rate * mult for mult in self.net.lr_mult]
+        rates = [rate * one.lr_mult for one in self.net.learnable]
         taken_off = self._update(gradients, self.history, rates, self.iter)
         torch._foreach_sub_([blob.data for blob in blobs], taken_off)
         for blob, values in zip(blobs, taken_off):
@@ -311,11 +311,11 @@ class Solver:
 
     def _regularize(self, gradients):
         """Add the gradient of weight_decay times half the squares (L2) or the magnitudes (L1)."""
-        decays = [self.param.weight_decay * mult for mult in self.net.decay_mult]
+        decays = [self.param.weight_decay * one.decay_mult for one in self.net.learnable]
         places = [place for place, decay in enumerate(decays) if decay]
         if not places:
             return
-        data = [self.net.learnable[place].data for place in places]
+        data = [self.net.learnable[place].blob.data for place in places]
         if self.param.regularization_type == "L1":
             data = torch._foreach_sign(data)
         updates.add_scaled(
@@ -371,8 +371,8 @@ def loss_weights(net):
     """{top: its loss_weight} of a net, for those that have one."""
     return {
         top: weight
-        for tops, given in zip(net.top_names, net.loss_weights)
-        for top, weight in zip(tops, given)
+        for node in net.nodes
+        for top, weight in zip(node.tops, node.loss_weights)
         if weight
     }
 
@@ -397,16 +397,17 @@ def _log_outputs(which, net, outputs):
 
 def _where_it_began(net):
     """The first parameter or top, in the order of layers, that has values which are not finite."""
-    for layer, tops in zip(net.layers, net.top_names):
+    for node in net.nodes:
+        layer = node.layer
         for place, blob in enumerate(layer.params):
             if not torch.isfinite(blob.data).all():
                 return f"it began in param {place} of layer {layer.name}, at an earlier update"
-        for name in tops:
-            if not torch.isfinite(net.blobs[name].data).all():
+        for name, blob in zip(node.tops, layer.top_blobs):
+            if not torch.isfinite(blob.data).all():
                 users = [
-                    other.name
-                    for other, names in zip(net.layers, net.top_names)
-                    if name in names and other is not layer
+                    other.layer.name
+                    for other in net.nodes
+                    if name in other.tops and other is not node
                 ]
                 in_place = f" (or in place, of {', '.join(users)})" if users else ""
                 return f"it began in top {name} of layer {layer.name}{in_place}"
