@@ -1,7 +1,13 @@
-"""`import caffe` gives torchcaffe, for scripts and Python layers written for BVLC Caffe."""
+"""`import caffe` gives torchcaffe, for scripts and Python layers written for BVLC Caffe.
+
+pycaffe stands on the engine, and the engine's Python layers are written for pycaffe: they come to
+it by this file, which imports it only when the first of them is built.
+"""
 
 import importlib
 import sys
+
+from torchcaffe.errors import CaffeError
 
 MODULES = (
     "classifier", "coord_map", "detector", "draw", "io", "net_spec", "proto", "pycaffe",
@@ -18,8 +24,6 @@ def install():
     if found is pycaffe:
         return
     if found is not None:
-        from torchcaffe.errors import CaffeError
-
         raise CaffeError(
             f"another caffe ({getattr(found, '__file__', found)}) is imported already; torchcaffe "
             "cannot take its place in this process"

@@ -29,6 +29,11 @@ def by(sizes):
     return "x".join(map(str, sizes))
 
 
+def shape_text(shape):
+    """`64 3 5 5 (4800)`, as BVLC Caffe writes shapes."""
+    return " ".join([*map(str, shape), f"({math.prod(shape)})"])
+
+
 class Blob:
     """An array `data` and its gradient `diff`, float32 tensors of one shape on one device.
 

@@ -25,81 +25,80 @@ from torchcaffe.layers.normalization import BatchNorm, Scale
 from torchcaffe.layers.plumbing import Silence, Slice, Split
 from torchcaffe.layers.vision import ConvolutionLayer, Pooling
 from torchcaffe.memory import Buffers
-from torchcaffe.step import LayerStep
+from torchcaffe.step import LayerStep, Step
 
 
-def steps(net):
-    """The steps of a net in order: a NormStep where one fits, else a LayerStep for each layer."""
+def steps(nodes):
+    """The steps of a net's nodes in order: a NormStep where one fits, else a LayerStep for each."""
     made, place = [], 0
-    while place < len(net.layers):
-        places = _norm_layers(net, place)
-        step = NormStep(net, places) if places else LayerStep(net, place)
+    while place < len(nodes):
+        joined = _norm_nodes(nodes, place)
+        step = NormStep(joined) if joined else LayerStep(nodes[place])
         made.append(step)
-        place = step.places[-1] + 1
+        place += len(step.nodes)
     return made
 
 
-def pass_masks_as_indices(net):
+def pass_masks_as_indices(nodes):
     """Let max poolings hand their mask to unpoolings as they have it, as int64.
 
     Only where nothing else reads it; Split, Slice and Silence pass it on as it is.
     """
-    for place, layer in enumerate(net.layers):
-        if isinstance(layer, Pooling) and len(layer.top_blobs) == 2 and layer.has_no_overlap:
-            layer.mask_as_index = _reads_indices(net, place, net.top_names[place][1])
+    for node in nodes:
+        layer = node.layer
+        if isinstance(layer, Pooling) and len(node.tops) == 2 and layer.has_no_overlap:
+            layer.mask_as_index = _reads_indices(nodes, node, node.tops[1])
 
 
-def _reads_indices(net, place, blob):
-    """Whether all layers after `place` that read `blob` take an int64 mask; one does at least."""
-    readers = [
-        reader for reader in range(place + 1, len(net.layers)) if blob in net.bottom_names[reader]
-    ]
+def _reads_indices(nodes, maker, blob):
+    """Whether all nodes after `maker` that read `blob` take an int64 mask; one does at least."""
+    readers = [node for node in nodes[maker.place + 1 :] if blob in node.bottoms]
     for reader in readers:
-        layer = net.layers[reader]
+        layer = reader.layer
         if isinstance(layer, (Split, Slice)):
-            if not all(_reads_indices(net, reader, top) for top in net.top_names[reader]):
+            if not all(_reads_indices(nodes, reader, top) for top in reader.tops):
                 return False
         elif not layer.takes_index_mask and not isinstance(layer, Silence):
             return False
     return bool(readers)
 
 
-def _norm_layers(net, place):
-    """The places of the layers from `place` on that a NormStep can run; [] if it is none."""
-    convolution = [place] if _is_plain_convolution(net, place) else []
-    norm = place + len(convolution)
-    if norm == len(net.layers) or not isinstance(net.layers[norm], BatchNorm):
+def _norm_nodes(nodes, place):
+    """The nodes from `place` on that a NormStep can run; [] if it is none."""
+    convolution = [nodes[place]] if _is_plain_convolution(nodes[place].layer) else []
+    rest = nodes[place + len(convolution) :]
+    if not rest or not isinstance(rest[0].layer, BatchNorm):
         return []
-    blob = net.bottom_names[norm]
-    if net.top_names[norm] != blob or len(net.layers[norm].shapes[0]) != 4:
+    norm, *later = rest
+    blob = norm.bottoms
+    if norm.tops != blob or len(norm.shapes[0]) != 4:
         return []
-    if convolution and net.top_names[place] != blob:
+    if convolution and convolution[0].tops != blob:
         return []
-    places = [*convolution, norm]
+    joined = [*convolution, norm]
     allowed = [Scale, ReLU, Pooling]
-    for later in range(norm + 1, len(net.layers)):
-        layer = net.layers[later]
+    for node in later:
+        layer = node.layer
         while allowed and not isinstance(layer, allowed[0]):
             allowed.pop(0)
-        if not allowed or net.bottom_names[later] != blob:
+        if not allowed or node.bottoms != blob:
             break
         if isinstance(layer, Pooling):
-            if layer.has_no_overlap and net.device.type == "cpu":
-                places.append(later)
+            if layer.has_no_overlap and layer.device.type == "cpu":
+                joined.append(node)
             break
-        if net.top_names[later] != blob or not _acts_on_channels(layer):
+        if node.tops != blob or not _acts_on_channels(layer):
             break
-        places.append(later)
+        joined.append(node)
         allowed.pop(0)
-    if any(net.needs_backward[one] and not net.propagate_down(one)[0] for one in places[1:]):
+    if any(node.needs_backward and not node.propagate_down[0] for node in joined[1:]):
         return []
-    alike = {net.needs_backward[one] for one in places}
-    weighted = any(any(net.loss_weights[one]) for one in places)
-    return [] if len(places) == 1 or len(alike) > 1 or weighted else places
+    alike = {node.needs_backward for node in joined}
+    weighted = any(any(node.loss_weights) for node in joined)
+    return [] if len(joined) == 1 or len(alike) > 1 or weighted else joined
 
 
-def _is_plain_convolution(net, place):
-    layer = net.layers[place]
+def _is_plain_convolution(layer):
     return (
         isinstance(layer, ConvolutionLayer)
         and len(layer.top_blobs) == 1
@@ -115,28 +114,27 @@ def _acts_on_channels(layer):
     return layer.parameter.relu_param.negative_slope == 0
 
 
-class NormStep:
+class NormStep(Step):
     """A convolution or none, BatchNorm, then any of Scale, ReLU and Pooling, as one step."""
 
-    def __init__(self, net, places):
-        self.net, self.places = net, tuple(places)
-        self.kept = False
-        found = {type(net.layers[place]): net.layers[place] for place in places}
+    def __init__(self, nodes):
+        super().__init__(nodes)
+        found = {type(node.layer): node.layer for node in nodes}
         self.norm = found[BatchNorm]
         self.scale = found.get(Scale)
         self.relu = found.get(ReLU)
         self.pool = found.get(Pooling)
         self.convolution = None
-        if isinstance(net.layers[places[0]], ConvolutionLayer):
-            self.convolution = net.layers[places[0]]
-            self._convolution_step = LayerStep(net, places[0])
-        self._norm_place = places[self.convolution is not None]
+        if isinstance(nodes[0].layer, ConvolutionLayer):
+            self.convolution = nodes[0].layer
+            self._convolution_step = LayerStep(nodes[0])
+        self._after_convolution = nodes[self.convolution is not None :]
         self.blob = self.norm.bottom_blobs[0]
         self._buffers = Buffers()
         self._first = None
         self._folded_from = None
 
-    def forward(self, keep):
+    def _forward(self, keep):
         if self.convolution is not None and self.norm.use_global_stats and not keep:
             self._forward_folded()
             return
@@ -163,7 +161,7 @@ class NormStep:
         """Convolve with weights that scale as well; the bias is added to what pooling leaves."""
         weight, bias = self._folded_parameters()
         image = self.convolution.bottom_blobs[0].data
-        _reshape(self.convolution, image.shape)
+        self.nodes[0].fit([image.shape])
         before_pool = None if self.pool is not None else bias
         x = self.convolution.convolve(image, weight, before_pool)
         self._reshape(x)
@@ -208,7 +206,7 @@ class NormStep:
             return scale, torch.addcmul(self.scale.params[1].data, mean, scale, value=-1), inverse
         return scale, -mean * scale, inverse
 
-    def backward(self):
+    def _backward(self):
         x, values, places, top, mean, inverse, scale = self._kept
         if self.pool is None:
             diff = self.blob.diff
@@ -219,7 +217,7 @@ class NormStep:
         bias_diff = _sum(diff)
         scale_diff = _sum(diff * (values - _wide(mean))) * inverse
         self._add_parameter_diffs(scale_diff, bias_diff)
-        if not self.net.propagate_down(self._norm_place)[0]:
+        if not self._after_convolution[0].propagate_down[0]:
             return
         diff = diff * _wide(scale)
         if self.pool is not None:
@@ -238,14 +236,13 @@ class NormStep:
             self._convolution_step.backward()
 
     def undo(self):
-        """Give the blob and the statistics what they were before `forward`."""
-        self.blob.set_data(self._kept[0])
-        self.norm.forget_last_pass()
+        if self.kept:
+            self.blob.set_data(self._kept[0])
+        super().undo()
 
     def _reshape(self, x):
-        for layer in (self.norm, self.scale, self.relu, self.pool):
-            if layer is not None:
-                _reshape(layer, x.shape)
+        for node in self._after_convolution:
+            node.fit([x.shape])
 
     def _statistics(self, x):
         """(mean, biased variance) that normalise this pass; the batch's are counted."""
@@ -307,13 +304,6 @@ class NormStep:
         ):
             if wanted:
                 blob.add_diff(diff)
-
-
-def _reshape(layer, shape):
-    """Tell a layer of one bottom that the bottom's shape has changed, if it has."""
-    if layer.shapes != [shape]:
-        layer.shapes = [shape]
-        layer.reshape(layer.shapes)
 
 
 def _wide(channels):

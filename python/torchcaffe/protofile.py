@@ -20,6 +20,10 @@ from torchcaffe.schema import caffe_pb2
 from torchcaffe.schema import read as files
 
 
+_HDF5 = b"\x89HDF"
+"""The first bytes of files of that kind."""
+
+
 def _messages_with_raw_numbers():
     file = descriptor_pb2.FileDescriptorProto()
     caffe_pb2.DESCRIPTOR.CopyToProto(file)
@@ -46,7 +50,7 @@ def read(path, message_class, what):
     `what`: what the file should be, for the message (`a caffemodel`).
     """
     contents = files.contents(path, what)
-    if contents.startswith(files.HDF5):
+    if contents.startswith(_HDF5):
         raise CaffeError(f"{path}: is an HDF5 file; its name must end with .h5")
     result = message_class()
     try:

@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 import torch
 
-from torchcaffe import protofile, weights
-from torchcaffe.command import log
+from torchcaffe import log, protofile, weights
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 

@@ -7,10 +7,9 @@ import h5py
 import numpy as np
 import torch
 
-from torchcaffe import protofile
-from torchcaffe.command import log
+from torchcaffe import log, protofile
+from torchcaffe.blob import shape_text
 from torchcaffe.errors import CaffeError
-from torchcaffe.net import shape_text
 
 
 def copy_from(net, path):

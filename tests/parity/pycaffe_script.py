@@ -192,14 +192,15 @@ def specified_net():
     down = L.Convolution(n.data, kernel_size=5, stride=2, num_output=3)
     up = L.Deconvolution(down, convolution_param=dict(num_output=3, kernel_size=9, stride=2))
     n.crop = caffe.coord_map.crop(up, n.data)
-    try:
-        L.ReLU("conv")
-        error = None
-    except TypeError:
-        error = "TypeError"
+    refused = []
+    for arguments in (("conv",), (n.conv, (n.data,))):
+        try:
+            L.Silence(*arguments)
+        except TypeError as error:
+            refused.append(str(error))
     return {
         "spec": {"net": str(n.to_proto())}, "tops": {"net": str(caffe.to_proto(n.loss, top))},
-        "top": {"net": str(n.conv.to_proto())}, "error": error,
+        "top": {"net": str(n.conv.to_proto())}, "refused": refused,
         "map": [str(part) for part in caffe.coord_map.coord_map_from_to(up, n.data)],
     }
 
@@ -315,6 +316,7 @@ def errors():
         lambda: caffe.Net("net.prototxt", "nothing.caffemodel", caffe.TEST),
         lambda: caffe.Net("net.prototxt", caffe.TEST, weights="nothing.caffemodel"),
         lambda: caffe.Net("net.prototxt"),
+        lambda: caffe.Net("unlucky.prototxt", caffe.TEST),
         lambda: net.forward(nothing=np.zeros((4, 3))),
         lambda: net.forward(x=np.zeros((3, 3, 6, 6)), label=np.zeros(3)),
         lambda: net.forward(start="nothing"),

@@ -67,3 +67,10 @@ class Double(caffe.Layer):
 
     def backward(self, top, propagate_down, bottom):
         bottom[0].diff[...] = 2 * top[0].diff
+
+
+class Unlucky(Double):
+    """Raises what scripts catch: a RuntimeError."""
+
+    def setup(self, bottom, top):
+        raise RuntimeError("no luck")

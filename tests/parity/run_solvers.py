@@ -2,8 +2,9 @@
 
 A pycaffe script for Python 3.9 and numpy 1.19, run unchanged by both engines, in the folder that
 solvers' paths begin at. JOBS is a JSON list of jobs; each job has a `solver` file, the `weights`
-to start with or the solverstate to `restore`, and `steps`: numbers of iterations, "snapshot" or
-"solve". Its parameters go to the .npz file `result`.
+to start with or the solverstate to `restore`, and `steps`: numbers of iterations, "by hand" (an
+iteration as a script's own loop makes it), "snapshot" or "solve". Its parameters go to the .npz
+file `result`.
 """
 
 import json
@@ -26,6 +27,11 @@ def run(job):
             solver.snapshot()
         elif step == "solve":
             solver.solve()
+        elif step == "by hand":
+            solver.net.clear_param_diffs()
+            solver.net.forward()
+            solver.net.backward()
+            solver.apply_update()
         else:
             solver.step(step)
     results = {"iter": np.array(solver.iter)}

@@ -32,7 +32,7 @@ from torchcaffe.command.__main__ import main
 from torchcaffe.command.flags import parse
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import read
-from torchcaffe.solver import make
+from torchcaffe.solver import Solver
 
 # The expressions by which BVLC's tools/extra/parse_log.py finds what it wants.
 PARSE_LOG = {
@@ -561,7 +561,7 @@ def test_training_can_go_on_after_an_infinite_loss(folder, monkeypatch):
     write_solver(folder, "rising2", "SGD")
     parameter = read.solver("rising2.prototxt")
     parameter.base_lr = 1e30
-    solver = make(parameter)
+    solver = Solver(parameter)
     with pytest.raises(CaffeError, match="iteration 1"):
         solver.step(5)
     assert solver.iter == 1

@@ -252,6 +252,10 @@ NETS = {
             {},
         ),
     ),
+    "a batch that changes under ArgMax": Whole(
+        X + layer("ArgMax", "best", "x", "best", "argmax_param { top_k: 2  out_max_val: true }"),
+        passes=({}, {"shapes": {"x": [2, 3]}}, {"shapes": {"x": [7, 3]}}),
+    ),
 }
 
 RULES = Whole(
@@ -382,12 +386,12 @@ def test_backward_from_the_middle(phase, pinned):
 
 def test_shared_parameters_take_the_lr_mult_that_is_given():
     net = built(NETS["shared parameters"].net, caffe_pb2.TRAIN)
-    assert len(net.parameters) == 8
-    assert [len(net.learnable), net.lr_mult] == [4, [1, 2, 1, 0]]
+    assert sum(len(layer.params) for layer in net.layers) == 8
+    assert [one.lr_mult for one in net.learnable] == [1, 2, 1, 0]
     net = built(
         X
         + inner("one", "x", "one", 3, 'param { name: "w" }')
         + inner("two", "one", "two", 3, 'param { name: "w" lr_mult: 3 decay_mult: 0 }'),
         caffe_pb2.TRAIN,
     )
-    assert [net.lr_mult, net.decay_mult] == [[3, 1, 1], [0, 1, 1]]
+    assert [(one.lr_mult, one.decay_mult) for one in net.learnable] == [(3, 0), (1, 1), (1, 1)]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from google.protobuf import text_format
 
+from torchcaffe import layers
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2
@@ -289,6 +290,13 @@ def test_wrong_numbers_are_found_when_they_come(text, values, parts):
     assert "\n" not in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
+
+
+def test_a_layer_type_of_a_name_that_is_taken_is_refused():
+    before = dict(layers.LAYERS)
+    with pytest.raises(CaffeError, match=r"'ReLU' is registered by torchcaffe\.layers\.neuron\.ReLU"):
+        layers.layer("ReLU")(type("Other", (layers.Layer,), {}))
+    assert layers.LAYERS == before
 
 
 def test_a_shape_that_no_longer_fits_is_found_when_it_comes():

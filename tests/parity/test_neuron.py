@@ -87,7 +87,7 @@ def test_what_changes_a_parameters_gradient_leaves_other_blobs_alone():
     )
     net.forward()
     net.backward()
-    net.learnable[0].diff.mul_(0)
+    net.learnable[0].blob.diff.mul_(0)
     for name in ("p", "sum", "x"):
         assert net.blobs[name].diff.eq(1).all(), name
 

@@ -54,6 +54,11 @@ layer { name: "b"  type: "ReLU"  bottom: "x"  top: "b"  include { stage: "b"  mi
 layer { name: "not_a"  type: "ReLU"  bottom: "x"  top: "c"  exclude { stage: "a" } }
 layer { name: "train"  type: "ReLU"  bottom: "x"  top: "d"  include { phase: TRAIN } }
 """,
+    "unlucky.prototxt": """
+layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 2 } } }
+layer { name: "unlucky"  type: "Python"  bottom: "x"  top: "y"
+  python_param { module: "python_layers"  layer: "Unlucky" } }
+""",
 }
 
 

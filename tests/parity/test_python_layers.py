@@ -314,18 +314,18 @@ class OtherDevice:
 
 
 def test_arrays_of_another_device_are_copied_back():
+    from torchcaffe import arrays
     from torchcaffe.blob import Blob
-    from torchcaffe.pycaffe import blob as blobs
 
     engine_blob = Blob((2, 3))
     memory = OtherDevice(engine_blob.pin_data())
-    view = blobs.Blob(engine_blob)
+    view = arrays.Blob(engine_blob)
     engine_blob.pin_data = lambda: memory
     view.data[0, 1] = 5
     assert memory.tensor[0, 1] == 0
     view.data[1, 1] = 6
-    blobs.upload()
+    arrays.upload()
     assert memory.tensor.tolist() == [[0, 5, 0], [0, 6, 0]]
     memory.tensor[...] = 1
     assert (view.data == 1).all()
-    blobs.upload()
+    arrays.upload()

@@ -17,7 +17,7 @@ from torchcaffe import protofile, weights
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read
-from torchcaffe.solver import make
+from torchcaffe.solver import Solver
 
 FORMATS = {"BINARYPROTO": "", "HDF5": ".h5"}
 GRID = list(itertools.product(TYPES, FORMATS))
@@ -434,7 +434,7 @@ def small_solver(solver_type="SGD", outputs=4):
         base_lr=0.1, lr_policy="fixed", max_iter=10, type=solver_type
     )
     text_format.Parse(inner_product(outputs), parameter.net_param)
-    return make(parameter)
+    return Solver(parameter)
 
 
 def test_a_solverstate_of_another_solver_or_net(tmp_path):

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from parity.engines import ENGINES, TYPES, assert_close, make_folder, run_jobs, write_solver
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2, read
-from torchcaffe.solver import make, updates
+from torchcaffe.solver import Solver, updates
 
 POLICIES = {
     "fixed": "",
@@ -80,12 +80,50 @@ def test_the_grid_trains(outcomes):
     assert all(np.abs(ours["diff of param 0 of ip1"]).max() > 0 for ours, _ in outcomes.values())
 
 
+BY_HAND = {
+    "every rate": ("SGD", 'lr_policy: "step"  gamma: 0.5  stepsize: 2', ["by hand"] * 7),
+    "the correction of Adam": ("Adam", 'lr_policy: "exp"  gamma: 0.8', ["by hand"] * 5),
+    "between steps": (
+        "Nesterov",
+        'lr_policy: "multistep"  gamma: 0.5  stepvalue: 3  stepvalue: 4  weight_decay: 0.01',
+        ["by hand", "by hand", 3, "by hand", "snapshot", "by hand", 2],
+    ),
+}
+"""{what is seen: (type of solver, fields of its prototxt, steps)}"""
+
+
+def test_updates_by_hand_are_iterations(bvlc, tmp_path):
+    """As in a training loop of one's own: forward, backward, apply_update."""
+    make_folder(tmp_path)
+    first = write_solver(tmp_path, "first", "SGD")
+    run_jobs(
+        "BVLC Caffe", bvlc, tmp_path, [{"solver": first, "save": "first.caffemodel", "steps": []}]
+    )
+    jobs = [
+        {
+            "solver": write_solver(tmp_path, name.replace(" ", "_"), solver_type, fields),
+            "weights": "first.caffemodel",
+            "steps": steps,
+        }
+        for name, (solver_type, fields, steps) in BY_HAND.items()
+    ]
+    results = {}
+    for engine in ENGINES:
+        results[engine] = run_jobs(engine, bvlc, tmp_path, jobs)
+        for kind in ("caffemodel", "solverstate"):
+            # Named by the iteration, so the other engine writes its own only if it counts alike.
+            (tmp_path / f"between_steps_iter_6.{kind}").unlink()
+    for name, ours, theirs in zip(BY_HAND, *results.values()):
+        assert ours["iter"] == theirs["iter"] > 4, name
+        assert_close(ours, theirs, f"{name}:")
+
+
 def test_parameters_change_in_place_and_test_nets_follow(tmp_path, monkeypatch):
     """Who holds a parameter's memory sees the training; so do test nets between their tests."""
     make_folder(tmp_path)
     monkeypatch.chdir(tmp_path)
     name = write_solver(tmp_path, "shared", "Adam", "test_iter: 1  test_interval: 100")
-    solver = make(read.solver(name))
+    solver = Solver(read.solver(name))
     blob = next(layer for layer in solver.net.layers if layer.name == "ip1").params[0]
     other = next(layer for layer in solver.test_nets[0].layers if layer.name == "ip1").params[0]
     view = blob.pin_data().numpy()

@@ -46,7 +46,7 @@ def net_of(layers, phase, shape=(3, 1, 8, 6)):
 
 def one_by_one(net):
     """The net without fused steps and with float masks."""
-    net.steps = [LayerStep(net, place) for place in range(len(net.layers))]
+    net.steps = [LayerStep(node) for node in net.nodes]
     for layer in net.layers:
         if layer.parameter.type == "Pooling":
             layer.mask_as_index = False
@@ -55,7 +55,8 @@ def one_by_one(net):
 
 def fill(net, scales):
     generator = torch.Generator().manual_seed(SEED)
-    for blob in net.learnable:
+    for learnable in net.learnable:
+        blob = learnable.blob
         blob.data.copy_(torch.randn(blob.shape, generator=generator))
     for layer in net.layers:
         if layer.parameter.type == "BatchNorm":
@@ -64,6 +65,14 @@ def fill(net, scales):
         if layer.parameter.type == "Scale":
             layer.params[0].data.copy_(torch.tensor(scales))
     net.blobs["x"].data.copy_(torch.randn(net.blobs["x"].shape, generator=generator))
+
+
+def parameters(net):
+    return [blob for layer in net.layers for blob in layer.params]
+
+
+def place_of(net, name):
+    return next(node.place for node in net.nodes if node.layer.name == name)
 
 
 def run(net):
@@ -79,7 +88,7 @@ def everything(net):
     values = {}
     for name, blob in net.blobs.items():
         values[name], values[f"{name} diff"] = blob.data.float(), blob.diff.float()
-    for place, blob in enumerate(net.parameters):
+    for place, blob in enumerate(parameters(net)):
         values[f"param {place}"], values[f"param {place} diff"] = blob.data, blob.diff
     return values
 
@@ -117,7 +126,7 @@ def test_a_fused_step_equals_its_layers(chain, scales, phase):
     fused = net_of(CHAINS[chain], phase)
     plain = one_by_one(net_of(CHAINS[chain], phase))
     length = 2 + len(CHAINS[chain]) - ("unpool" in chain.split())
-    assert max(len(step.places) for step in fused.steps) == length
+    assert max(len(step.nodes) for step in fused.steps) == length
     for net in (fused, plain):
         fill(net, SCALES[scales])
         run(net)
@@ -143,9 +152,9 @@ def test_weights_with_the_normalisation_in_them(chain, scales, layer_type, bias)
             if change == 0:
                 fill(net, SCALES[scales])
             elif change == 1:
-                net.parameters[0].data.mul_(2)  # as a solver changes weights
+                parameters(net)[0].data.mul_(2)  # as a solver changes weights
             else:
-                net.parameters[0].pin_data().numpy()[...] += 1  # as pycaffe's users do
+                parameters(net)[0].pin_data().numpy()[...] += 1  # as pycaffe's users do
             net.forward(keep=False)
         for name in pair[1].blobs:
             expected = pair[1].blobs[name].data.float()
@@ -173,11 +182,28 @@ def test_a_batch_of_another_size_goes_through():
     assert_equal(everything(fused), everything(plain))
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_batch_of_another_size_where_normalisation_is_in_the_weights(pinned):
+    """What the step leaves out has the new batch's shape, too, without a call of reshape."""
+    fused = net_of(CHAINS["norm scale relu pool"], caffe_pb2.TEST)
+    plain = one_by_one(net_of(CHAINS["norm scale relu pool"], caffe_pb2.TEST))
+    for net in (fused, plain):
+        net.forward(keep=False)
+        for blob in net.blobs.values() if pinned else ():
+            blob.pin_data()
+        net.blobs["x"].reshape((2, 1, 4, 10))
+        fill(net, SCALES["positive"])
+        net.forward(keep=False)
+    assert_equal(
+        *({name: blob.data.float() for name, blob in net.blobs.items()} for net in (fused, plain))
+    )
+
+
 @pytest.mark.parametrize("part", ["forward", "backward"])
 def test_a_run_that_ends_inside_a_step_takes_it_apart(part):
     fused = net_of(CHAINS["norm scale relu pool"], caffe_pb2.TRAIN)
     plain = one_by_one(net_of(CHAINS["norm scale relu pool"], caffe_pb2.TRAIN))
-    relu = fused.layer_names.index("relu")
+    relu = place_of(fused, "relu")
     for net in (fused, plain):
         fill(net, SCALES["negative"])
         if part == "forward":
@@ -260,7 +286,7 @@ def test_backward_from_the_middle_of_a_step_again_and_again(phase):
         run(net)
         net.blobs["y"].set_diff(torch.ones(net.blobs["y"].shape))
         net.clear_diffs()
-        net.backward(start=net.layer_names.index("scale"))
+        net.backward(start=place_of(net, "scale"))
     assert_equal(everything(fused), everything(plain))
 
 
@@ -294,7 +320,7 @@ def test_values_far_from_zero():
     plain = one_by_one(net_of(CHAINS["norm scale relu pool"], caffe_pb2.TRAIN))
     for net in (fused, plain):
         fill(net, SCALES["positive"])
-        net.parameters[0].data.abs_()
+        parameters(net)[0].data.abs_()
         net.blobs["x"].data.add_(30)
         run(net)
     ours, theirs = everything(fused), everything(plain)
@@ -311,4 +337,4 @@ def test_the_nets_of_the_paper_are_fused():
     parameter = read.net(REPOSITORY / "prototxt" / "deploy_gcnet.prototxt")
     parameter.state.phase = caffe_pb2.TEST
     fused = [step for step in Net(parameter).steps if isinstance(step, fusion.NormStep)]
-    assert [len(step.places) for step in fused] == [5, 5, 5, 4, 4, 4, 5, 5, 5]
+    assert [len(step.nodes) for step in fused] == [5, 5, 5, 4, 4, 4, 5, 5, 5]

@@ -7,8 +7,8 @@ import sys
 import torch
 
 import torchcaffe
-from torchcaffe import as_caffe, memory
-from torchcaffe.command import devices, log, score, train
+from torchcaffe import as_caffe, log, memory
+from torchcaffe.command import devices, score, train
 from torchcaffe.command.flags import FLAGS, parse
 from torchcaffe.errors import CaffeError
 

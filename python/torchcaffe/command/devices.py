@@ -2,7 +2,7 @@
 
 import torch
 
-from torchcaffe.command import log
+from torchcaffe import log
 from torchcaffe.errors import CaffeError
 
 

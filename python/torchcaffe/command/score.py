@@ -4,8 +4,8 @@ import time
 
 import torch
 
-from torchcaffe import weights
-from torchcaffe.command import devices, log
+from torchcaffe import log, weights
+from torchcaffe.command import devices
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read
@@ -59,7 +59,7 @@ def measure(flags):
     net.backward()
     log.info("*** Benchmark begins ***")
     log.info(f"Testing for {count} iterations.")
-    forward, backward = [0.0] * len(net.layers), [0.0] * len(net.layers)
+    forward, backward = [0.0] * len(net.nodes), [0.0] * len(net.nodes)
     watch = _Watch(net.device)
     started = time.perf_counter()
     with torch.no_grad():
@@ -68,23 +68,22 @@ def measure(flags):
             for step in net.steps:
                 watch.start()
                 step.forward(True)
-                forward[step.places[0]] += watch.milliseconds()
+                forward[step.nodes[0].place] += watch.milliseconds()
             for step in reversed(net.steps):
                 watch.start()
-                if any(net.needs_backward[place] for place in step.places):
-                    step.backward()
-                backward[step.places[0]] += watch.milliseconds()
+                step.backward()
+                backward[step.nodes[0].place] += watch.milliseconds()
             took = sum(forward) + sum(backward) - before
             log.info(f"Iteration: {number + 1} forward-backward time: {log.number(took)} ms.")
     total = (time.perf_counter() - started) * 1000
     for step in net.steps:
-        if len(step.places) > 1:
-            names = [net.layer_names[place] for place in step.places]
+        if len(step.nodes) > 1:
+            names = [node.layer.name for node in step.nodes]
             log.info(f"Run as one step, timed in the lines of {names[0]}: {', '.join(names)}")
     log.info("Average time per layer: ")
-    for name, there, back in zip(net.layer_names, forward, backward):
-        log.info(f"{name:>10}\tforward: {log.number(there / count)} ms.")
-        log.info(f"{name:>10}\tbackward: {log.number(back / count)} ms.")
+    for layer, there, back in zip(net.layers, forward, backward):
+        log.info(f"{layer.name:>10}\tforward: {log.number(there / count)} ms.")
+        log.info(f"{layer.name:>10}\tbackward: {log.number(back / count)} ms.")
     log.info(f"Average Forward pass: {log.number(sum(forward) / count)} ms.")
     log.info(f"Average Backward pass: {log.number(sum(backward) / count)} ms.")
     log.info(f"Average Forward-Backward: {log.number(total / count)} ms.")

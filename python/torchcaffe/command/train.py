@@ -4,10 +4,11 @@ import contextlib
 import signal
 import sys
 
-from torchcaffe.command import devices, log
+from torchcaffe import log
+from torchcaffe.command import devices
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import read
-from torchcaffe.solver import make
+from torchcaffe.solver import Solver
 
 
 def train(flags):
@@ -31,7 +32,7 @@ def train(flags):
         parameter.weights.append(flags.weights)
     device = devices.for_training(flags.gpu, parameter)
     with Signals(effects["sigint_effect"], effects["sighup_effect"]) as signals:
-        solver = make(parameter, device)
+        solver = Solver(parameter, device)
         solver.action_function = signals.action
         if flags.snapshot:
             log.info(f"Resuming from {flags.snapshot}")

@@ -18,10 +18,18 @@ LAYERS = {}
 
 
 def layer(*types):
-    """Register a class for the layer types that prototxt files call it by."""
+    """Register a class for the layer types that prototxt files call it by.
+
+    Raises CaffeError for a type that a class is registered for already.
+    """
 
     def register(cls):
         for name in types:
+            if name in LAYERS:
+                raise CaffeError(
+                    f"layer type {name!r} is registered by {_full_name(LAYERS[name])} and by "
+                    f"{_full_name(cls)}; give one of them another name"
+                )
             LAYERS[name] = cls
         return cls
 
@@ -76,8 +84,6 @@ class Layer:
         """The parameter Blobs, in the order of .caffemodel files."""
         self.param_propagate_down = []
         """For each of params whether its gradient is wanted; the net sets it."""
-        self.shapes = []
-        """The bottoms' shapes that `reshape` was called with last; the net sets it."""
         self.bottom_blobs = []
         self.top_blobs = []
         """The net's Blobs, for layers (Python, HDF5Output) whose code works on blobs."""
@@ -188,6 +194,10 @@ class ComputedLayer(Layer):
             if gradient is not None:
                 blob.add_diff(gradient)
         return all_gradients[:count]
+
+
+def _full_name(cls):
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _sequence(tensors):

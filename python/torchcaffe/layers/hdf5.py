@@ -68,6 +68,8 @@ def _load(path, names):
     try:
         with h5py.File(path, "r") as file:
             arrays = [_dataset(path, file, name) for name in names]
+    except CaffeError:
+        raise
     except (OSError, RuntimeError) as error:
         raise CaffeError(f"{path}: no readable HDF5 file ({error})") from None
     for name, array in zip(names, arrays):

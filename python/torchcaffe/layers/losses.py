@@ -8,9 +8,10 @@ import math
 
 import torch
 
+from torchcaffe import protofile
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
 from torchcaffe.layers.classification import check_labels, class_labels
-from torchcaffe.schema import caffe_pb2, read
+from torchcaffe.schema import caffe_pb2
 
 SMALLEST = torch.finfo(torch.float32).tiny
 """SoftmaxWithLoss takes probabilities below as this (C's FLT_MIN)."""
@@ -168,9 +169,9 @@ class InfogainLoss(ClassLoss):
                 given.HasField("source"),
                 "has no matrix; give infogain_loss_param { source: ... } or a third bottom",
             )
-            blob = read.blob(given.source)
-            self._matrix = torch.tensor(blob.double_data or blob.data, dtype=torch.float32)
-            self._matrix = self._matrix.to(self.device)
+            blob = protofile.read(given.source, protofile.BlobProto, "a binary BlobProto")
+            matrix = protofile.values(blob, given.source)
+            self._matrix = torch.from_numpy(matrix).to(self.device)
 
     def reshape(self, shapes):
         tops = super().reshape(shapes)

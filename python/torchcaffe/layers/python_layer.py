@@ -4,7 +4,10 @@ import importlib
 import sys
 import traceback
 
+from torchcaffe import as_caffe
+from torchcaffe.arrays import Blob, upload
 from torchcaffe.errors import CaffeError
+from torchcaffe.layers import python_base
 from torchcaffe.layers.base import Layer, layer
 
 
@@ -14,7 +17,7 @@ class PythonLayer(Layer):
 
     As in BVLC Caffe `setup` runs once, `reshape` before each forward pass, and the methods see the
     net's blobs as numpy arrays; `import caffe` in the module gives torchcaffe. A class that has
-    forward_tensors and backward_tensors computes on tensors (see pycaffe/layer.py). What goes wrong
+    forward_tensors and backward_tensors computes on tensors (see python_base.py). What goes wrong
     in the module is a CaffeError that names the layer, after the traceback on standard error; BVLC
     Caffe aborts.
     """
@@ -23,10 +26,6 @@ class PythonLayer(Layer):
     tops = (0, None)
 
     def setup(self, shapes):
-        # pycaffe needs the layers to be registered, so it is imported only now.
-        from torchcaffe import as_caffe
-        from torchcaffe.pycaffe.blob import Blob
-
         as_caffe.install()
         given = self.parameter.python_param
         self.instance = self._class()(self)
@@ -45,8 +44,6 @@ class PythonLayer(Layer):
 
     def _class(self):
         """The class that the prototxt names."""
-        from torchcaffe.pycaffe.layer import Layer as Base
-
         given = self.parameter.python_param
         try:
             module = importlib.import_module(given.module)
@@ -56,11 +53,8 @@ class PythonLayer(Layer):
             self._fail(f"cannot import its module {given.module!r}: {_told(error)}; is its "
                        "folder on PYTHONPATH?", error)  # fmt: skip
         found = getattr(module, given.layer, None)
-        if not isinstance(found, type) or not issubclass(found, Base):
-            there = sorted(
-                name for name, value in vars(module).items()
-                if isinstance(value, type) and issubclass(value, Base) and value is not Base
-            )  # fmt: skip
+        if not _is_layer_class(found):
+            there = sorted(name for name, value in vars(module).items() if _is_layer_class(value))
             what = "has no class" if found is None else "has no subclass of caffe.Layer called"
             self.fail(
                 f"the module {given.module} {what} {given.layer!r}; it has {', '.join(there)}"
@@ -111,8 +105,6 @@ class PythonLayer(Layer):
             self.fail(f"{what} is {text}, expected a tensor of {tuple(shape)}")
 
     def _call(self, method, *arguments):
-        from torchcaffe.pycaffe.blob import upload
-
         try:
             result = getattr(self.instance, method)(*arguments)
         except Exception as error:
@@ -129,6 +121,11 @@ class PythonLayer(Layer):
         except CaffeError as failure:
             # Its traceback has been printed; it would only come a second time.
             raise failure from None
+
+
+def _is_layer_class(value):
+    base = python_base.Layer
+    return isinstance(value, type) and issubclass(value, base) and value is not base
 
 
 def _told(error):

@@ -408,7 +408,7 @@ class Pooling(ComputedLayer):
     def reshape(self, shapes):
         (shape,) = shapes
         self.check(len(shape) == 4, f"its bottom has {len(shape)} axes, expected 4")
-        image = tuple(shape[2:])
+        image = self._image = tuple(shape[2:])
         if self.global_pooling:
             self.kernel = image
         self._window = Window(self.method, self.kernel, self.stride, self.pad)
@@ -474,7 +474,7 @@ class Pooling(ComputedLayer):
             self.method == "MAX"
             and self.pad == (0, 0)
             and tuple(self.kernel) == tuple(self.stride)
-            and all(size % kernel == 0 for size, kernel in zip(self.shapes[0][2:], self.kernel))
+            and all(size % kernel == 0 for size, kernel in zip(self._image, self.kernel))
         )
 
     def _geometry(self):

@@ -5,9 +5,10 @@ Names and behaviour are those of BVLC Caffe 1.0's Python interface, so that scri
 CaffeError here.
 """
 
+from torchcaffe.arrays import Blob
 from torchcaffe.errors import CaffeError
+from torchcaffe.layers.python_base import Layer
 from torchcaffe.pycaffe import io
-from torchcaffe.pycaffe.blob import Blob
 from torchcaffe.pycaffe.classifier import Classifier
 from torchcaffe.pycaffe.detector import Detector
 from torchcaffe.pycaffe.engine import (
@@ -27,7 +28,6 @@ from torchcaffe.pycaffe.engine import (
     solver_count,
     solver_rank,
 )
-from torchcaffe.pycaffe.layer import Layer
 from torchcaffe.pycaffe.net import Net
 from torchcaffe.pycaffe.net_spec import NetSpec, layers, params, to_proto
 from torchcaffe.pycaffe.solver import (

@@ -6,7 +6,7 @@ import time
 import torch
 
 from torchcaffe import layers, random_state
-from torchcaffe.command import log as _log
+from torchcaffe import log as _log
 from torchcaffe.errors import CaffeError
 
 _state = {"mode": "cpu", "device": 0, "solver_count": 1, "solver_rank": 0, "multiprocess": False}

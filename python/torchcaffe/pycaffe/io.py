@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from torchcaffe import protofile
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 
@@ -16,9 +17,7 @@ from torchcaffe.schema import caffe_pb2
 def blobproto_to_array(blob, return_diff=False):
     """The values (or with `return_diff` the gradient) of a BlobProto as an array, float64."""
     values = np.array(blob.diff if return_diff else blob.data, np.float64)
-    if any(blob.HasField(name) for name in ("num", "channels", "height", "width")):
-        return values.reshape(blob.num, blob.channels, blob.height, blob.width)
-    return values.reshape(tuple(blob.shape.dim))
+    return values.reshape(protofile.shape(blob))
 
 
 def array_to_blobproto(arr, diff=None):

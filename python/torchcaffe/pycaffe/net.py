@@ -6,10 +6,10 @@ import os
 import numpy as np
 
 from torchcaffe import weights as weight_files
+from torchcaffe.arrays import Blob, Blobs, upload
+from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net as _Net
 from torchcaffe.pycaffe import engine
-from torchcaffe.pycaffe.blob import Blob, Blobs, upload
-from torchcaffe.pycaffe.layer import NetLayer
 from torchcaffe.schema import read
 
 
@@ -25,7 +25,7 @@ class Net:
     bottom_names, top_names   {layer: names of blobs}
     blob_loss_weights         {blob: its weight in the loss}
 
-    Raises CaffeError, a RuntimeError too where a file is missing, as BVLC Caffe does.
+    Raises CaffeError, which is a RuntimeError, as BVLC Caffe raises for a file that is missing.
     """
 
     def __init__(self, network_file, *arguments, **named):
@@ -38,7 +38,7 @@ class Net:
     def _build(self, network_file, phase, level=0, stages=None, weights=None):
         for path in (network_file, weights):
             if path is not None and not os.path.exists(path):
-                raise RuntimeError(f"Could not open file {path}")
+                raise CaffeError(f"Could not open file {path}")
         parameter = read.net(network_file)
         parameter.state.phase = phase
         parameter.state.level = level
@@ -61,32 +61,36 @@ class Net:
             NetLayer(layer) if (instance := getattr(layer, "instance", None)) is None else instance
             for layer in net.layers
         ]
-        self.layer_dict = collections.OrderedDict(zip(net.layer_names, self.layers))
+        self._layer_names = [layer.name for layer in net.layers]
+        self.layer_dict = collections.OrderedDict(zip(self._layer_names, self.layers))
         self.params = collections.OrderedDict(
             (layer.name, Blobs(layer.params)) for layer in net.layers if layer.params
         )
         self.inputs, self.outputs = list(net.inputs), list(net.outputs)
-        self.bottom_names = _by_layer(net, net.bottom_names)
         shown = dict(zip(net.blobs, self._blob_names))
-        self.top_names = _by_layer(net, [[shown[top] for top in tops] for tops in net.top_names])
+        self.bottom_names = collections.OrderedDict(
+            (node.layer.name, list(node.bottoms)) for node in net.nodes
+        )
+        self.top_names = collections.OrderedDict(
+            (node.layer.name, [shown[top] for top in node.tops]) for node in net.nodes
+        )
         weights = dict.fromkeys(net.blobs, 0.0)
-        for tops, loss_weights in zip(net.top_names, net.loss_weights):
-            weights.update(zip(tops, loss_weights))
+        for node in net.nodes:
+            weights.update(zip(node.tops, node.loss_weights))
         self._blob_loss_weights = list(weights.values())
         self.blob_loss_weights = collections.OrderedDict(
             zip(self._blob_names, self._blob_loss_weights)
         )
-        self._layer_names = list(net.layer_names)
         self._inputs = [self._blob_names.index(name) for name in self.inputs]
         self._outputs = [self._blob_names.index(name) for name in self.outputs]
         self._callbacks = {"forward": ([], []), "backward": ([], [])}
         return self
 
     def _bottom_ids(self, place):
-        return self._ids(self._net.bottom_names[place])
+        return self._ids(self._net.nodes[place].bottoms)
 
     def _top_ids(self, place):
-        return self._ids(self._net.top_names[place])
+        return self._ids(self._net.nodes[place].tops)
 
     def _ids(self, names):
         blobs = list(self._net.blobs)
@@ -204,12 +208,12 @@ class Net:
         """
         layer = self._net.layers[0]
         if layer.parameter.type != "MemoryData":
-            raise RuntimeError("set_input_arrays needs a MemoryData layer as the net's first layer")
+            raise CaffeError("set_input_arrays needs a MemoryData layer as the net's first layer")
         if labels.ndim == 1:
             labels = np.ascontiguousarray(labels[:, np.newaxis, np.newaxis, np.newaxis])
         for name, array in (("data", data), ("labels", labels)):
             if array.dtype != np.float32 or array.ndim != 4 or not array.flags.c_contiguous:
-                raise RuntimeError(f"{name} must be float32, of 4 axes and C contiguous")
+                raise CaffeError(f"{name} must be float32, of 4 axes and C contiguous")
         layer.set_input_arrays(data, labels)
 
     def before_forward(self, function):
@@ -250,7 +254,7 @@ class Net:
         for place in range(start, end - 1, -1):
             for function in before:
                 function(place)
-            if self._net.needs_backward[place]:
+            if self._net.nodes[place].needs_backward:
                 run(place, place)
             for function in after:
                 function(place)
@@ -287,19 +291,23 @@ class Net:
         self._net.clear_diffs()
 
 
+class NetLayer:
+    """A layer of a net as `net.layers` shows it: its `type` and its parameter `blobs`."""
+
+    def __init__(self, layer):
+        self.type = layer.parameter.type
+        self.blobs = Blobs(layer.params)
+
+
 def _names(net):
     """The blobs' names; those that no prototxt names have one for all, as in BVLC Caffe.
 
     There `top_names` and `outputs` then tell other blobs' names, or fail; here they are right.
     """
     automatic = set()
-    for layer, tops in zip(net.layers, net.top_names):
-        automatic.update(tops[len(layer.parameter.top) :])
+    for node in net.nodes:
+        automatic.update(node.tops[len(node.layer.parameter.top) :])
     return ["(automatic)" if name in automatic else name for name in net.blobs]
-
-
-def _by_layer(net, names):
-    return collections.OrderedDict((layer, list(of)) for layer, of in zip(net.layer_names, names))
 
 
 def _count(arrays):

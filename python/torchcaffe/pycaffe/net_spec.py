@@ -85,7 +85,7 @@ class Function:
         self.type_name = type_name
         for place, top in enumerate(inputs):
             if not isinstance(top, Top):
-                raise TypeError(f"{type_name}: bottom {place} is a {type(top).__name__}, not a Top")
+                raise TypeError(f"{type_name} input {place} is not a Top (type is {type(top)})")
         self.inputs = inputs
         self.params = params
         self.ntop = params.pop("ntop", 1)

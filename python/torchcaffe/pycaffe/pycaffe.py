@@ -1,6 +1,7 @@
 """`caffe.pycaffe` and `caffe._caffe`, where BVLC Caffe defines what `caffe` offers."""
 
-from torchcaffe.pycaffe.blob import Blob
+from torchcaffe.arrays import Blob
+from torchcaffe.layers.python_base import Layer
 from torchcaffe.pycaffe.engine import (
     NCCL,
     Timer,
@@ -18,7 +19,6 @@ from torchcaffe.pycaffe.engine import (
     solver_count,
     solver_rank,
 )
-from torchcaffe.pycaffe.layer import Layer
 from torchcaffe.pycaffe.net import Net
 from torchcaffe.pycaffe.solver import (
     AdaDeltaSolver,

@@ -1,11 +1,11 @@
 """Solvers as pycaffe has them, over torchcaffe.solver."""
 
-from torchcaffe import solver as _solver
 from torchcaffe import weights
+from torchcaffe.arrays import upload
 from torchcaffe.pycaffe import engine
-from torchcaffe.pycaffe.blob import upload
 from torchcaffe.pycaffe.net import Net
 from torchcaffe.schema import read
+from torchcaffe.solver import Solver as _Solver
 
 
 class Solver:
@@ -26,7 +26,7 @@ class Solver:
         self._build(parameter)
 
     def _build(self, parameter):
-        self._solver = _solver.make(parameter, engine.device())
+        self._solver = _Solver(parameter, engine.device())
         self.net = Net._of(self._solver.net)
         self.test_nets = [Net._of(net) for net in self._solver.test_nets]
         return self
@@ -64,7 +64,7 @@ class Solver:
         self._solver.restore(path)
 
     def apply_update(self):
-        """Change the parameters by their gradients once."""
+        """Change the parameters by their gradients once; `iter` is one more afterwards."""
         upload()
         self._solver.apply_update()
 

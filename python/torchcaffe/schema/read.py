@@ -1,4 +1,4 @@
-"""Caffe's files as messages: nets and solvers in prototxt, weights and means in binary.
+"""Caffe's prototxt files, nets and solvers, as messages; protofile.py reads the binary ones.
 
 Every function raises CaffeError, one line that names the file, for a file that is missing, empty,
 too large or no such message; for prototxt with line, column and the nearest name that exists.
@@ -10,16 +10,12 @@ import re
 import stat
 
 from google.protobuf import descriptor_pool, text_format
-from google.protobuf.message import DecodeError
 
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2, upgrade
 
 LARGEST = 2**31 - 1
 """Bytes of the largest message that protocol buffers allow."""
-
-HDF5 = b"\x89HDF"
-"""The first bytes of files of that kind."""
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([^.]*)')
@@ -28,7 +24,11 @@ _REPEATED = re.compile(r'Message type "([\w.]+)" should not have multiple "([^"]
 
 def net(path):
     """The NetParameter of a prototxt file, upgraded (upgrade.net)."""
-    return _upgraded(prototxt(path, caffe_pb2.NetParameter()), path)
+    parameter = prototxt(path, caffe_pb2.NetParameter())
+    try:
+        return upgrade.net(parameter)
+    except CaffeError as error:
+        raise CaffeError(f"{path}: {error}") from error
 
 
 def solver(path):
@@ -40,44 +40,6 @@ def solver(path):
 def prototxt(path, into):
     """Fill a message from a prototxt file as it stands there, not upgraded; returns it."""
     return parse(_text(path), into, path)
-
-
-def binary_net(path):
-    """The NetParameter of a .caffemodel file, upgraded (upgrade.net)."""
-    parsed = message(path, caffe_pb2.NetParameter())
-    if not parsed.layer and not parsed.layers:
-        raise CaffeError(f"{path}: holds no layers; expected a .caffemodel file")
-    return _upgraded(parsed, path)
-
-
-def _upgraded(parameter, path):
-    try:
-        return upgrade.net(parameter)
-    except CaffeError as error:
-        raise CaffeError(f"{path}: {error}") from error
-
-
-def blob(path):
-    """The BlobProto of a .binaryproto file, for instance a mean image."""
-    return message(path, caffe_pb2.BlobProto())
-
-
-def message(path, into):
-    """Fill a message from a file in binary form; returns it."""
-    what = type(into).__name__
-    data = contents(path, f"a binary {what}")
-    if data.startswith(HDF5):
-        raise CaffeError(
-            f"{path}: is an HDF5 file, expected a binary {what}; HDF5 needs the end .h5"
-        )
-    try:
-        into.ParseFromString(data)
-    except (DecodeError, RuntimeError, MemoryError) as error:
-        raise CaffeError(
-            f"{path}: is no binary {what}, or is damaged or cut off ({len(data)} bytes); "
-            "copy or write it again"
-        ) from error
-    return into
 
 
 def parse(text, into, path):

@@ -7,7 +7,7 @@ an old field that fits no new one and goes on, so does this (on the log), and th
 
 import os
 
-from torchcaffe.command import log
+from torchcaffe import log
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 

@@ -1,10 +1,10 @@
-"""Solvers: what trains a net. `make` gives the one that a SolverParameter asks for.
+"""Solvers: what trains a net.
 
 policies.py   the learning rate of an iteration
 updates.py    what each solver type makes of a gradient
 training.py   the loop: steps, tests, display, snapshots
 """
 
-from torchcaffe.solver.training import Solver, make
+from torchcaffe.solver.training import Solver
 
-__all__ = ["Solver", "make"]
+__all__ = ["Solver"]

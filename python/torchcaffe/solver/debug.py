@@ -6,35 +6,36 @@ between them are what is asked for.
 
 import torch
 
-from torchcaffe.command import log
+from torchcaffe import log
 
 
 def forward(net, keep=True):
     """Net.forward with a line for each top and parameter; returns the loss."""
     loss = torch.zeros((), device=net.device)
-    names = dict(zip(net.parameter_places, net.parameter_names))
-    for i, layer in enumerate(net.layers):
-        loss = loss + net.forward(i, i, keep=keep)
-        for top in net.top_names[i]:
-            value = _mean(net.blobs[top].data)
-            log.info(f"    [Forward] Layer {layer.name}, top blob {top} data: {value}")
-        for place, blob in enumerate(layer.params):
+    for node in net.nodes:
+        layer = node.layer
+        loss = loss + net.forward(node.place, node.place, keep=keep)
+        for top, blob in zip(node.tops, layer.top_blobs):
             value = _mean(blob.data)
-            log.info(
-                f"    [Forward] Layer {layer.name}, param blob {names[i, place]} data: {value}"
-            )
+            log.info(f"    [Forward] Layer {layer.name}, top blob {top} data: {value}")
+        names = [spec.name for spec in layer.parameter.param]
+        for place, blob in enumerate(layer.params):
+            name = "".join(names[place : place + 1]) or place
+            value = _mean(blob.data)
+            log.info(f"    [Forward] Layer {layer.name}, param blob {name} data: {value}")
     return loss
 
 
 def backward(net):
     """Net.backward with a line for each bottom and parameter, and one for all parameters."""
-    for i, layer in reversed(list(enumerate(net.layers))):
-        net.backward(i, i)
-        if not net.needs_backward[i]:
+    for node in reversed(net.nodes):
+        layer = node.layer
+        net.backward(node.place, node.place)
+        if not node.needs_backward:
             continue
-        for bottom, wanted in zip(net.bottom_names[i], net.propagate_down(i)):
+        for bottom, blob, wanted in zip(node.bottoms, layer.bottom_blobs, node.propagate_down):
             if wanted:
-                value = _mean(net.blobs[bottom].diff)
+                value = _mean(blob.diff)
                 log.info(f"    [Backward] Layer {layer.name}, bottom blob {bottom} diff: {value}")
         for place, blob in enumerate(layer.params):
             if layer.param_propagate_down[place]:
@@ -44,7 +45,7 @@ def backward(net):
     for order in (1, 2):
         for name in ("data", "diff"):
             norms = [
-                torch.linalg.vector_norm(getattr(blob, name), order) for blob in net.learnable
+                torch.linalg.vector_norm(getattr(one.blob, name), order) for one in net.learnable
             ]
             total = torch.linalg.vector_norm(torch.stack(norms), order) if norms else 0.0
             sums.append(log.number(total))

@@ -5,21 +5,15 @@ import time
 
 import torch
 
-from torchcaffe import random_state, snapshot, weights
-from torchcaffe.command import log
+from torchcaffe import log, random_state, snapshot, weights
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read
 from torchcaffe.solver import debug, policies, updates
 
 
-def make(parameter, device="cpu"):
-    """A Solver for a SolverParameter, its nets on `device`. Raises CaffeError for a wrong one."""
-    return Solver(parameter, device)
-
-
 class Solver:
-    """A train net, its test nets, and the state of the training.
+    """A train net, its test nets, and the state of the training, as a SolverParameter says.
 
     net, test_nets   Net, [Net]
     iter             how many updates the parameters have had
@@ -28,6 +22,8 @@ class Solver:
     callbacks        [(on_start, on_gradients_ready)], called in each iteration without arguments
     action_function  called in each iteration; returns "stop", "snapshot" or None
     after_iteration  called after each iteration, for showing progress; or None
+
+    `device`: where the nets live. Raises CaffeError for a parameter that is wrong.
 
     Differences from BVLC Caffe: a loss that is not finite ends the training with a CaffeError
     that says where it began (BVLC goes on with NaN); test nets share the train net's parameters
@@ -50,9 +46,9 @@ class Solver:
         self.net = self._train_net()
         self.test_nets = self._test_nets()
         self.history = [
-            torch.zeros(blob.shape, device=self.device)
+            torch.zeros(one.blob.shape, device=self.device)
             for _ in range(self._update.histories)
-            for blob in self.net.learnable
+            for one in self.net.learnable
         ]
         self.iter = 0
         self.current_step = 0
@@ -209,7 +205,6 @@ class Solver:
             for _, on_gradients_ready in self.callbacks:
                 on_gradients_ready()
             self.apply_update()
-            self.iter += 1
             action = self._action()
             if action == "snapshot" or (p.snapshot and self.iter % p.snapshot == 0):
                 self.snapshot()
@@ -251,11 +246,6 @@ class Solver:
             self._smoothed_loss += (loss - self._losses[place]) / length
             self._losses[place] = loss
 
-    @property
-    def smoothed_loss(self):
-        """The mean of the last `average_loss` losses."""
-        return self._smoothed_loss
-
     def _display(self, seconds, iterations):
         log.info(
             f"Iteration {self.iter} ({log.number(iterations / (seconds or 1))} iter/s, "
@@ -275,7 +265,10 @@ class Solver:
 
     @torch.no_grad()
     def apply_update(self):
-        """Change the parameters by their gradients, which then hold what was taken off."""
+        """Change the parameters by their gradients, which then hold what was taken off.
+
+        It ends the iteration, also of a loop that is not `step`: `iter` is one more afterwards.
+        """
         p = self.param
         step = policies.next_step(p, self.iter, self.current_step)
         if p.lr_policy == "multistep" and step != self.current_step:
@@ -284,15 +277,18 @@ class Solver:
         rate = policies.rate(p, self.iter, step)
         if p.display and self.iter % p.display == 0:
             log.info(f"Iteration {self.iter}, lr = {log.number(rate)}")
-        blobs = self.net.learnable
-        if not blobs:
-            return
+        if self.net.learnable:
+            self._change_parameters(rate)
+        self.iter += 1
+
+    def _change_parameters(self, rate):
+        blobs = [one.blob for one in self.net.learnable]
         gradients = [blob.diff for blob in blobs]
         self._clip(gradients)
-        if p.iter_size > 1:
-            torch._foreach_mul_(gradients, 1 / p.iter_size)
+        if self.param.iter_size > 1:
+            torch._foreach_mul_(gradients, 1 / self.param.iter_size)
         self._regularize(gradients)
-        rates = [rate * mult for mult in self.net.lr_mult]
+        rates = [rate * one.lr_mult for one in self.net.learnable]
         taken_off = self._update(gradients, self.history, rates, self.iter)
         torch._foreach_sub_([blob.data for blob in blobs], taken_off)
         for blob, values in zip(blobs, taken_off):
@@ -315,11 +311,11 @@ class Solver:
 
     def _regularize(self, gradients):
         """Add the gradient of weight_decay times half the squares (L2) or the magnitudes (L1)."""
-        decays = [self.param.weight_decay * mult for mult in self.net.decay_mult]
+        decays = [self.param.weight_decay * one.decay_mult for one in self.net.learnable]
         places = [place for place, decay in enumerate(decays) if decay]
         if not places:
             return
-        data = [self.net.learnable[place].data for place in places]
+        data = [self.net.learnable[place].blob.data for place in places]
         if self.param.regularization_type == "L1":
             data = torch._foreach_sign(data)
         updates.add_scaled(
@@ -375,8 +371,8 @@ def loss_weights(net):
     """{top: its loss_weight} of a net, for those that have one."""
     return {
         top: weight
-        for tops, given in zip(net.top_names, net.loss_weights)
-        for top, weight in zip(tops, given)
+        for node in net.nodes
+        for top, weight in zip(node.tops, node.loss_weights)
         if weight
     }
 
@@ -401,16 +397,17 @@ def _log_outputs(which, net, outputs):
 
 def _where_it_began(net):
     """The first parameter or top, in the order of layers, that has values which are not finite."""
-    for layer, tops in zip(net.layers, net.top_names):
+    for node in net.nodes:
+        layer = node.layer
         for place, blob in enumerate(layer.params):
             if not torch.isfinite(blob.data).all():
                 return f"it began in param {place} of layer {layer.name}, at an earlier update"
-        for name in tops:
-            if not torch.isfinite(net.blobs[name].data).all():
+        for name, blob in zip(node.tops, layer.top_blobs):
+            if not torch.isfinite(blob.data).all():
                 users = [
-                    other.name
-                    for other, names in zip(net.layers, net.top_names)
-                    if name in names and other is not layer
+                    other.layer.name
+                    for other in net.nodes
+                    if name in other.tops and other is not node
                 ]
                 in_place = f" (or in place, of {', '.join(users)})" if users else ""
                 return f"it began in top {name} of layer {layer.name}{in_place}"

@@ -1,4 +1,4 @@
-"""Blobs as pycaffe shows them: numpy arrays over the engine's memory."""
+"""Blobs as scripts and Python layers see them: numpy arrays over the engine's memory."""
 
 import numpy as np
 import torch
@@ -44,16 +44,6 @@ class Blob:
         return mirror
 
     @property
-    def tensor(self):
-        """The data as the engine's tensor, for Python layers that compute on tensors."""
-        return self._blob.data
-
-    @property
-    def diff_tensor(self):
-        """The gradient as the engine's tensor."""
-        return self._blob.diff
-
-    @property
     def shape(self):
         return list(self._blob.shape)
 
@@ -89,7 +79,7 @@ class Blob:
     def reshape(self, *shape, **named):
         """Give the blob a shape, for instance `reshape(10, 3, 64, 64)`."""
         if named:
-            raise RuntimeError("Blob.reshape takes sizes only, no named arguments")
+            raise CaffeError("Blob.reshape takes sizes only, no named arguments")
         upload()
         self._blob.reshape(shape)
 

@@ -1,6 +1,6 @@
-"""Layer: the base of layers that are written in Python."""
+"""Layer: the base of layers that are written in Python, as `caffe.Layer`."""
 
-from torchcaffe.pycaffe.blob import Blobs
+from torchcaffe.arrays import Blobs
 
 
 class LayerBlobs(Blobs):
@@ -34,7 +34,6 @@ class Layer:
     param_str = ""
 
     def __init__(self, engine_layer):
-        self._engine_layer = engine_layer
         self._blobs = LayerBlobs(engine_layer)
         self.phase = engine_layer.phase
 
@@ -63,11 +62,3 @@ class Layer:
             "a Python layer whose bottoms need gradients must have "
             "backward(self, top, propagate_down, bottom)"
         )
-
-
-class NetLayer:
-    """A layer of a net as `net.layers` shows it: its `type` and its parameter `blobs`."""
-
-    def __init__(self, layer):
-        self.type = layer.parameter.type
-        self.blobs = Blobs(layer.params)
