@@ -130,7 +130,8 @@ def train(job):
     return results
 
 
-caffe.set_mode_cpu()
-with open(sys.argv[1]) as file:
-    for job in json.load(file):
-        np.savez(job["result"], **train(job))
+if __name__ == "__main__":
+    caffe.set_mode_cpu()
+    with open(sys.argv[1]) as file:
+        for job in json.load(file):
+            np.savez(job["result"], **train(job))
