@@ -1,6 +1,5 @@
 """Random cases of all layer types, and the files from which run_cases.py runs them."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -58,19 +57,3 @@ def write(folder, cases, seed):
         descriptions.append({"net": str(path), **description})
     (folder / "cases.json").write_text(json.dumps(descriptions))
 
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """Of one array of a case: which, by how much, and the largest magnitude that was expected."""
-
-    name: str
-    greatest: float
-    largest: float
-
-    @property
-    def share(self):
-        return self.greatest / self.largest if self.greatest else 0.0
-
-    @property
-    def is_right(self):
-        return self.greatest <= TOLERANCE * self.largest
