@@ -21,24 +21,26 @@ def make(folder, bvlc, environment):
     (folder / "prototxt").symlink_to(ROOT / "prototxt")
     for part in ("runs", "data/lmdb", "data/webface", "deploy", "reference"):
         (folder / part).mkdir(parents=True)
-    _write_faces(folder / "data")
-    _write_nets(folder / "deploy")
+    write_faces(folder / "data")
+    write_nets(folder / "deploy")
     command = [*bvlc, str(ROOT / "bench" / "workers" / "reference.py")]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise InputError(f"BVLC Caffe made no reference: {done.stderr.strip()[-500:]}")
 
 
-def _write_faces(folder):
+def write_faces(folder, records=RECORDS):
+    """LMDBs of noise, `lmdb` of pairs and `webface` of faces, each with train and test."""
     random = np.random.default_rng(0)
     for part in ("train", "test"):
         for lmdb, channels in (("lmdb", 2), ("webface", 1)):
-            faces = random.integers(0, 256, (RECORDS, channels, 66, 66), dtype=np.uint8)
-            labels = random.integers(0, 7, RECORDS)
+            faces = random.integers(0, 256, (records, channels, 66, 66), dtype=np.uint8)
+            labels = random.integers(0, 7, records)
             write_pairs(folder / lmdb / part, zip(faces, labels))
 
 
-def _write_nets(folder):
+def write_nets(folder):
+    """The deploy nets of S1R1, CNN and autoencoder, and the net `data` that only reads."""
     (folder / "s1r1.prototxt").symlink_to(ROOT / "prototxt" / "deploy_gcnet.prototxt")
     (folder / "cnn.prototxt").symlink_to(ROOT / "prototxt" / "deploy_cnn.prototxt")
     cnn = read.net(ROOT / "prototxt" / "deploy_cnn.prototxt")

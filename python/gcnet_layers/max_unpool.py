@@ -115,7 +115,10 @@ class MaxUnpool(ReportedLayer):
         last = getattr(self, "unpooled", None)
         if last is not None and last.shape == top and last.device == values.device:
             return last
-        return values.new_empty(top).to(memory_format=torch.channels_last)
+        # PyTorch's unpooling on a GPU writes in the contiguous order only.
+        on_cpu = values.device.type == "cpu"
+        order = torch.channels_last if on_cpu else torch.contiguous_format
+        return values.new_empty(top).to(memory_format=order)
 
     def backward_tensors(self, top_diffs, propagate_down):
         if not propagate_down[0]:

@@ -7,8 +7,8 @@ import sys
 
 import lmdb
 import numpy as np
-from conftest import REPOSITORY
 
+from gcnet_base.paths import ROOT
 from torchcaffe.schema import caffe_pb2
 
 ENGINES = ("torchcaffe", "BVLC Caffe")
@@ -79,7 +79,7 @@ def write_solver(folder, name, solver_type, fields=""):
 
 
 def environment(**more):
-    paths = {"PYTHONPATH": f"{REPOSITORY / 'python'}"}
+    paths = {"PYTHONPATH": f"{ROOT / 'python'}"}
     quiet = {"GLOG_minloglevel": "2", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     return {**os.environ, **paths, **quiet, **more}
 
@@ -104,7 +104,7 @@ def run_jobs(engine, bvlc, folder, jobs):
         if engine == "BVLC Caffe"
         else [sys.executable, "-m", "torchcaffe"]
     )
-    script = REPOSITORY / "tests" / "parity" / "run_solvers.py"
+    script = ROOT / "tests" / "parity" / "run_solvers.py"
     done = subprocess.run(
         [*python, script, path], cwd=folder, env=environment(), capture_output=True, text=True
     )

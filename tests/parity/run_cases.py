@@ -71,4 +71,5 @@ def main(folder):
             file.write(str(number))
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])

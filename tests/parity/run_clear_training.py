@@ -8,7 +8,7 @@ batch is the one of CANDIDATES whose closest choice, of all units of the net, is
 Each job has a `solver`, the `weights` that the training starts from, `batches`, the .npz of what
 the nets are shown, and `result`, the .npz that gets the losses of each iteration, the outputs of the
 test net at the end, and the parameters. BVLC Caffe goes first and chooses: where `batches` is not
-there it is written, and so are `weights`.
+there it is written, and so are `weights`. A job may have `iterations` and `candidates` of its own.
 """
 
 import json
@@ -61,11 +61,11 @@ def show(net, pair, label):
     net.blobs["label"].data[...] = label
 
 
-def clearest(net, random, count):
-    """The `count` clearest of the candidates, and the lead of each; the net is as it was."""
+def clearest(net, random, count, candidates):
+    """The `count` clearest of `candidates` batches, and the lead of each; the net is as it was."""
     before = [[blob.data.copy() for blob in blobs] for blobs in net.params.values()]
     found = []
-    for _ in range(CANDIDATES):
+    for _ in range(candidates):
         pair, label = pairs(random, net.blobs["pair"].data.shape)
         show(net, pair, label)
         found.append((closest_choice(net), pair, label))
@@ -96,11 +96,13 @@ def train(job):
         with np.load(job["batches"]) as arrays:
             shown = dict(arrays)
     random = np.random.RandomState(job["seed"])
+    candidates = job.get("candidates", CANDIDATES)
     results = {}
 
     def give(phase_net, name, count=1):
         if choosing:
-            for number, (lead, pair, label) in enumerate(clearest(phase_net, random, count)):
+            found = clearest(phase_net, random, count, max(count, candidates))
+            for number, (lead, pair, label) in enumerate(found):
                 key = "{} {}".format(name, number)
                 shown.update({"lead " + key: lead, "pair " + key: pair, "label " + key: label})
         for number in range(count):
@@ -114,7 +116,7 @@ def train(job):
             values.append(phase_net.blobs[blob].data.copy())
 
     before = parameters(net)
-    for iteration in range(ITERATIONS):
+    for iteration in range(job.get("iterations", ITERATIONS)):
         for _ in give(net, "iteration {}".format(iteration)):
             solver.step(1)
             keep(net, "training")
@@ -130,7 +132,8 @@ def train(job):
     return results
 
 
-caffe.set_mode_cpu()
-with open(sys.argv[1]) as file:
-    for job in json.load(file):
-        np.savez(job["result"], **train(job))
+if __name__ == "__main__":
+    caffe.set_mode_cpu()
+    with open(sys.argv[1]) as file:
+        for job in json.load(file):
+            np.savez(job["result"], **train(job))

@@ -40,6 +40,7 @@ def train(job):
     return results
 
 
-with open(sys.argv[1]) as file:
-    for job in json.load(file):
-        np.savez(job["result"], **train(job))
+if __name__ == "__main__":
+    with open(sys.argv[1]) as file:
+        for job in json.load(file):
+            np.savez(job["result"], **train(job))

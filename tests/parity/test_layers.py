@@ -3,7 +3,6 @@
 The seed is printed with a failure; TEST_SEED=n repeats it. PARITY_TYPES=ReLU,LRN runs only these.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -12,53 +11,13 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY
 
-import parity.cases  # noqa: F401 registers the cases
-from parity.case import CASES, Chance
+from parity import case_files
+from parity.case import CASES
+from parity.case_files import TOLERANCE
 
 SEED = int(os.environ["TEST_SEED"])
 TYPES = [name for name in os.environ.get("PARITY_TYPES", "").split(",") if name] or sorted(CASES)
-TOLERANCE = 1e-4
-"""Of the largest magnitude of the blob."""
-
 RUNNER = REPOSITORY / "tests" / "parity" / "run_cases.py"
-
-
-def all_cases():
-    for layer_type in TYPES:
-        function, count = CASES[layer_type]
-        for number in range(count):
-            yield function(Chance(f"{SEED} {layer_type} {number}"), number)
-
-
-def write_cases(folder, cases):
-    described = []
-    for number, case in enumerate(cases):
-        arrays = {}
-        inputs = ""
-        for name, value in case.inputs.items():
-            if isinstance(value, np.ndarray):
-                arrays[f"input {name}"] = value.astype(np.float32)
-            shape = np.shape(value) if isinstance(value, np.ndarray) else value
-            dims = " ".join(f"dim: {size}" for size in shape)
-            inputs += f'layer {{ name: "{name}"  type: "Input"  top: "{name}"  input_param {{ shape {{ {dims} }} }} }}\n'
-        for (layer, place), value in case.params.items():
-            arrays[f"param {layer} {place}"] = np.asarray(value, np.float32)
-        for name, value in case.diffs.items():
-            arrays[f"diff {name}"] = np.asarray(value, np.float32)
-        arrays.update(zip(("memory data", "memory labels"), case.memory))
-        net = folder / f"{number}.prototxt"
-        force = "force_backward: true\n" if case.backward and case.force_backward else ""
-        net.write_text(f"{force}{inputs}{case.net}\n")
-        np.savez(folder / f"{number}.npz", **arrays)
-        described.append(
-            {
-                "net": str(net), "phase": case.phase, "loss": case.loss, "backward": case.backward,
-                "without_gradient": case.without_gradient, "passes": case.passes,
-                "reshape": case.reshape, "seed": SEED % 2**31 + number,
-                "random_seed": case.random_seed,
-            }  # fmt: skip
-        )
-    (folder / "cases.json").write_text(json.dumps(described))
 
 
 def run(command, folder, output, environment):
@@ -77,8 +36,8 @@ def outcomes(bvlc, tmp_path_factory):
     """(cases, folder of cases, {engine: (folder of results, its messages)})"""
     print("seed", SEED)
     folder = tmp_path_factory.mktemp("parity")
-    cases = list(all_cases())
-    write_cases(folder, cases)
+    cases = [case for _, _, case in case_files.random_cases(SEED, TYPES)]
+    case_files.write(folder, cases, SEED)
     paths = {"PYTHONPATH": f"{REPOSITORY / 'python'}{os.pathsep}{REPOSITORY / 'tests' / 'parity'}"}
     engines = {
         "BVLC Caffe": [bvlc / "bin" / "python3"],

@@ -1,6 +1,5 @@
 """A Datum, the record of Caffe's databases, as an image array."""
 
-import cv2
 import numpy as np
 from google.protobuf.message import DecodeError
 
@@ -43,6 +42,8 @@ def channels_first(picture):
 
 
 def _decoded(data, force_color, force_gray):
+    import cv2
+
     flag = cv2.IMREAD_UNCHANGED
     if force_color or force_gray:
         flag = cv2.IMREAD_COLOR if force_color else cv2.IMREAD_GRAYSCALE

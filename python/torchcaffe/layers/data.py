@@ -3,7 +3,6 @@
 import contextlib
 import os
 
-import cv2
 import numpy as np
 import torch
 
@@ -189,6 +188,8 @@ def _read_list(source):
 
 
 def _image_of(parameter, path):
+    import cv2
+
     path = parameter.root_folder + path
     flag = cv2.IMREAD_COLOR if parameter.is_color else cv2.IMREAD_GRAYSCALE
     picture = cv2.imread(path, flag) if os.path.isfile(path) else None

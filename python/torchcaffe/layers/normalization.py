@@ -272,8 +272,10 @@ class Scale(BroadcastLayer):
         wants_bias = self.has_bias and self.param_propagate_down[-1]
         diff = self._folded(top_diffs[0])
         scale = self.params[0].data.reshape(-1) if of_param else self._scale
+        # CUDA's code asks for the batch's statistics although there are none: empty ones do.
+        none = scale.new_empty(0)
         bottom_diff, scale_diff, bias_diff = torch.ops.aten.native_batch_norm_backward(
-            diff, self._bottom, scale, *self._unit(), None, None, False, 0.0,
+            diff, self._bottom, scale, *self._unit(), none, none, False, 0.0,
             [propagate_down[0], wants_scale, wants_bias],
         )  # fmt: skip
         if wants_bias:

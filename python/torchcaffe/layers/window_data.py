@@ -4,7 +4,6 @@ import dataclasses
 import math
 import os
 
-import cv2
 import numpy as np
 
 from torchcaffe.data.datum import channels_first
@@ -141,6 +140,8 @@ class Warp:
 
     def __call__(self, window, mirrored, top):
         """Write a Window into `top`, zeros of 3 x crop x crop."""
+        import cv2
+
         picture = self._picture(window.path)
         corners, size, (pad_x, pad_y) = window.corners, (self.crop, self.crop), (0, 0)
         if self.pad > 0 or self.square:
@@ -166,6 +167,8 @@ class Warp:
         top[place] = values * self.scale
 
     def _picture(self, path):
+        import cv2
+
         if self.cached is None:
             picture = cv2.imread(path, cv2.IMREAD_COLOR) if os.path.isfile(path) else None
         else:

@@ -5,7 +5,6 @@ import itertools
 import pathlib
 import tempfile
 
-import cv2
 import h5py
 import lmdb
 import numpy as np
@@ -54,6 +53,8 @@ def raw(image, label=0):
 
 def encoded(image, label=0, suffix=".png"):
     """A Datum of an encoded picture, without sizes."""
+    import cv2
+
     picture = image.transpose(1, 2, 0)
     data = cv2.imencode(suffix, picture)[1].tobytes()
     return caffe_pb2.Datum(data=data, label=label, encoded=True)
@@ -146,6 +147,8 @@ def data(chance, number):
 
 @cases("ImageData", count=4)
 def image_data(chance, number):
+    import cv2
+
     random = numpy_random(chance)
     count = chance.randint(1, 6)
     is_color = chance.random() < 0.6
@@ -179,6 +182,8 @@ def image_data(chance, number):
 @cases("WindowData", count=4)
 def window_data(chance, number):
     """One window of each kind, so that nothing is left to chance."""
+    import cv2
+
     random = numpy_random(chance)
     crop = chance.randint(4, 12)
     text = ""
