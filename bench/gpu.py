@@ -24,10 +24,11 @@ FOLDERS = ("bench", "bench/workers", "python", "", "tests", "tests/parity")
 PATHS = [str(ROOT / folder) for folder in FOLDERS]
 sys.path[:0] = PATHS
 
-from gcnet_base.cores import available_cores  # noqa: E402
-from gcnet_base.errors import InputError, one_line_errors  # noqa: E402
 from on_gpu import luggage, report, workers  # noqa: E402
 from on_gpu.results import Results  # noqa: E402
+
+from gcnet_base.cores import available_cores  # noqa: E402
+from gcnet_base.errors import InputError, one_line_errors  # noqa: E402
 
 PARTS = {"layers": 0.25, "trainings": 0.4, "speed": 0.72, "folds": 0.97}
 """{part: the share of the minutes at which it ends at the latest}"""

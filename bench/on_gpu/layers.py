@@ -7,7 +7,6 @@ import dataclasses
 import zlib
 
 import numpy as np
-
 from parity import case_files
 from parity.case import CASES
 

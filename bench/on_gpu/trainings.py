@@ -8,7 +8,6 @@ difference is told and not judged, but for the first iteration of nets without u
 """
 
 import numpy as np
-
 from parity import engines, models
 
 SOLVER_ITERATIONS, MODEL_ITERATIONS = 50, 10

@@ -19,7 +19,6 @@ from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 from torchcaffe.schema import read as files
 
-
 _HDF5 = b"\x89HDF"
 """The first bytes of files of that kind."""
 

@@ -27,7 +27,14 @@ from conftest import REPOSITORY
 from data_prep.lmdbs.records import write_pairs
 from parity.engines import environment
 from parity.models import (
-    BATCH, CLEAR_SEED, MODELS, RECORDS, into_input, small_batches, write_models, write_noise,
+    BATCH,
+    CLEAR_SEED,
+    MODELS,
+    RECORDS,
+    into_input,
+    small_batches,
+    write_models,
+    write_noise,
 )  # fmt: skip
 
 OTHERS = {"lenet": 0.01, "inception": 0.05, "residual": 0.01}
