@@ -46,8 +46,11 @@ class Decoder(nn.Module):
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.ConvTranspose2d(
-                CHANNELS[i], CHANNELS[i - 1], KERNELS[i - 1],
-                padding=KERNELS[i - 1] // 2, bias=False,
+                CHANNELS[i],
+                CHANNELS[i - 1],
+                KERNELS[i - 1],
+                padding=KERNELS[i - 1] // 2,
+                bias=False,
             )  # fmt: skip
             for i in self.NUMBERS
         )

@@ -50,8 +50,9 @@ def render_subjects(subjects, seed):
         rows = []
         for expression in CLASSES:
             renderer = FaceRenderer(identity, Setting.sample(rng))
-            rows.append((renderer.render({}, rng),
-                         renderer.render(sample_expression(rng, expression), rng)))
+            rows.append(
+                (renderer.render({}, rng), renderer.render(sample_expression(rng, expression), rng))
+            )
         rendered.append(rows)
     return rendered
 
@@ -60,8 +61,9 @@ def write_speed(seed):
     """Images written, images a second, and seconds of processor time an image takes."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        images = ckplus.write(Path(folder, "ckplus"), Camera(seed=seed), subjects=20, sequences=6,
-                              workers=2)
+        images = ckplus.write(
+            Path(folder, "ckplus"), Camera(seed=seed), subjects=20, sequences=6, workers=2
+        )
         seconds = time.perf_counter() - start
     workers = resource.getrusage(resource.RUSAGE_CHILDREN)
     return images, images / seconds, (workers.ru_utime + workers.ru_stime) / images
@@ -80,8 +82,11 @@ def detection(renderings):
         eye_distance = np.linalg.norm(rendering.five_points[1] - rendering.five_points[0])
         distances.append((points - rendering.five_points) / eye_distance)
     distances = np.array(distances)
-    return (len(distances) / len(renderings), np.linalg.norm(distances, axis=2).mean(0),
-            distances.mean(0))
+    return (
+        len(distances) / len(renderings),
+        np.linalg.norm(distances, axis=2).mean(0),
+        distances.mean(0),
+    )
 
 
 def linear_svm(features, train_subjects, per_subject, seed):
@@ -119,8 +124,16 @@ def contact_sheet(subjects, seed, path):
             if image.ndim == 2:
                 image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
             image = np.ascontiguousarray(image[:, 40:280])
-            cv2.putText(image, expression, (4, 236), cv2.FONT_HERSHEY_SIMPLEX, 0.5,
-                        (255, 255, 255), 1, cv2.LINE_AA)
+            cv2.putText(
+                image,
+                expression,
+                (4, 236),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.5,
+                (255, 255, 255),
+                1,
+                cv2.LINE_AA,
+            )
             row.append(image)
         rows.append(np.hstack(row))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,25 +143,39 @@ def contact_sheet(subjects, seed, path):
 @one_line_errors
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example:\n  python bench/synthetic_faces.py --sheet runs/bench/faces.png")
-    parser.add_argument("--sheet", type=Path, default=Path("runs/bench/synthetic_faces.png"),
-                        help="contact sheet to write (default: %(default)s)")
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="example:\n  python bench/synthetic_faces.py --sheet runs/bench/faces.png",
+    )
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        default=Path("runs/bench/synthetic_faces.png"),
+        help="contact sheet to write (default: %(default)s)",
+    )
     parser.add_argument("--train-subjects", type=int, default=100, metavar="N")
     parser.add_argument("--test-subjects", type=int, default=60, metavar="N")
-    parser.add_argument("--detections", type=int, default=150, metavar="N",
-                        help="images given to MTCNN (default: %(default)s)")
+    parser.add_argument(
+        "--detections",
+        type=int,
+        default=150,
+        metavar="N",
+        help="images given to MTCNN (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     arguments = parser.parse_args()
 
     images, speed, processor = write_speed(arguments.seed)
-    rendered = render_subjects(arguments.train_subjects + arguments.test_subjects,
-                               arguments.seed + 1)
+    rendered = render_subjects(
+        arguments.train_subjects + arguments.test_subjects, arguments.seed + 1
+    )
     faces = [face for rows in rendered for pair in rows for face in pair]
-    sample = np.random.default_rng(arguments.seed).permutation(len(faces))[:arguments.detections]
+    sample = np.random.default_rng(arguments.seed).permutation(len(faces))[: arguments.detections]
     found, errors, offsets = detection([faces[index] for index in sample])
-    crops = np.array([[[aligned_crop(face).ravel() for face in pair] for pair in rows]
-                      for rows in rendered], np.float32)
+    crops = np.array(
+        [[[aligned_crop(face).ravel() for face in pair] for pair in rows] for rows in rendered],
+        np.float32,
+    )
     contact_sheet(8, arguments.seed + 1, arguments.sheet)
 
     print(f"\nwritten with 2 workers     {speed:8.1f} images/s ({images} images, 320x240 gray)")
@@ -156,17 +183,25 @@ def main():
     print(f"found by MTCNN             {100 * found:8.1f} % of {len(sample)}")
     print(f"mean landmark distance     {100 * errors.mean():8.1f} % of the eye distance")
     for name, error, offset in zip(POINT_NAMES, errors, offsets):
-        print(f"  {name:24} {100 * error:8.1f} %   offset x {100 * offset[0]:+5.1f} "
-              f"y {100 * offset[1]:+5.1f}")
-    print(f"linear SVM on pixels, {arguments.train_subjects} training and "
-          f"{arguments.test_subjects} test subjects, 7 classes:")
+        print(
+            f"  {name:24} {100 * error:8.1f} %   offset x {100 * offset[0]:+5.1f} "
+            f"y {100 * offset[1]:+5.1f}"
+        )
+    print(
+        f"linear SVM on pixels, {arguments.train_subjects} training and "
+        f"{arguments.test_subjects} test subjects, 7 classes:"
+    )
     apex, change = crops[:, :, 1], crops[:, :, 1] - crops[:, :, 0]
-    for name, features, per_subject in (("3 sequences a subject (as CK+)", apex, 3),
-                                        ("7 sequences a subject", apex, 7),
-                                        ("7, neutral subtracted", change, 7)):
+    for name, features, per_subject in (
+        ("3 sequences a subject (as CK+)", apex, 3),
+        ("7 sequences a subject", apex, 7),
+        ("7, neutral subtracted", change, 7),
+    ):
         accuracy = linear_svm(features, arguments.train_subjects, per_subject, arguments.seed)
-        print(f"  {name:32}", "   ".join(f"C {c:g}: {100 * share:4.1f} %"
-                                        for c, share in accuracy.items()))
+        print(
+            f"  {name:32}",
+            "   ".join(f"C {c:g}: {100 * share:4.1f} %" for c, share in accuracy.items()),
+        )
     print(f"contact sheet: {arguments.sheet}")
 
 

@@ -61,8 +61,9 @@ fi
 echo "3/4 ten iterations on the CPU and on $device"
 python -m data_prep synthesize ckplus "$scratch/CK+" --studio --subjects 10 --sequences 7 --frames 2 \
     > "$scratch/data" 2>&1 || fail "$(tail -n 1 "$scratch/data")"
-python -m data_prep index ckplus "$scratch/CK+" -o "$scratch" >> "$scratch/data" 2>&1 &&
-    python -m data_prep align "$scratch/index.csv" -o "$scratch/faces" >> "$scratch/data" 2>&1 ||
+python -m data_prep index ckplus "$scratch/CK+" -o "$scratch" >> "$scratch/data" 2>&1 ||
+    fail "$(tail -n 1 "$scratch/data")"
+python -m data_prep align "$scratch/index.csv" -o "$scratch/faces" >> "$scratch/data" 2>&1 ||
     fail "$(tail -n 1 "$scratch/data")"
 # Without dropout, whose dice the GPU throws in its own order.
 cp -r prototxt "$scratch/prototxt"

@@ -19,8 +19,10 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("questions", nargs="*", metavar="QUESTION",
-                        help="of {} (default: all)".format(", ".join(readings.QUESTIONS)))  # fmt: skip
+    parser.add_argument(
+        "questions", nargs="*", metavar="QUESTION",
+        help=f"of {', '.join(readings.QUESTIONS)} (default: all)",
+    )  # fmt: skip
     parser.add_argument("--index", required=True, help="index.csv of aligned faces")
     parser.add_argument("--fold", type=int, default=0, help="test fold (default %(default)s)")
     parser.add_argument("--pictures", default="docs/decisions", metavar="FOLDER",

@@ -29,7 +29,10 @@ def main():
     )
     parser.add_argument("--index", required=True, help="index.csv of aligned faces")
     parser.add_argument(
-        "--net", required=True, choices=models.names(), metavar="NET",
+        "--net",
+        required=True,
+        choices=models.names(),
+        metavar="NET",
         help=", ".join(models.names()),
     )
     parser.add_argument("--folds", default="0-9", help="as 0-9 or 0,3 (default %(default)s)")

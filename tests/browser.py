@@ -145,9 +145,7 @@ class Page:
             "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
         for event in ("mousePressed", "mouseReleased"):
-            self.send(
-                "Input.dispatchMouseEvent", type=event, x=x, y=y, button="left", clickCount=1
-            )
+            self.send("Input.dispatchMouseEvent", type=event, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key, text=""):
         """Press and release a key, on what has the focus."""

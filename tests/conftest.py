@@ -18,7 +18,17 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("TEST_SEED", "1")
 
 
-INSTRUCTION_SETS = ("sse4_1", "avx", "fma", "avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
+INSTRUCTION_SETS = (
+    "sse4_1",
+    "avx",
+    "fma",
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "amx_tile",
+    "asimd",
+    "sve",
+)
 """Those that the libraries have kernels for, as Linux names them."""
 
 HOLDING = (

@@ -24,7 +24,11 @@ ALLOWED = {
 
 WITHIN_GCNET = (
     (
-        "gcnet.engine", "gcnet.prototxt", "gcnet.published", "gcnet.sources", "gcnet.train.programs",
+        "gcnet.engine",
+        "gcnet.prototxt",
+        "gcnet.published",
+        "gcnet.sources",
+        "gcnet.train.programs",
         "gcnet.train.trained_folder",
     ),  # fmt: skip
     ("gcnet.models",),

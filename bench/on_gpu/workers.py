@@ -102,10 +102,8 @@ class Workers:
 
 def _read(stream, lines):
     for line in stream:
-        try:
+        with contextlib.suppress(ValueError):
             lines.put(json.loads(line))
-        except ValueError:
-            pass
     lines.put(None)
 
 

@@ -23,8 +23,7 @@ def _run_one(folder, workers):
     description, not_compared = verify(folder, workers)
     kind = "pairs" if "fold" in description["inputs"] else "faces"
     counts = ", ".join(
-        f"{part} {description[part]['records']} {kind}"
-        for part in contents.parts_of(description)
+        f"{part} {description[part]['records']} {kind}" for part in contents.parts_of(description)
     )
     print(f"{folder}: whole ({counts})")
     if not_compared:

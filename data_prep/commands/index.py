@@ -27,9 +27,7 @@ def database_parsers(parser, command):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         one.add_argument("root", type=Path, help="folder of the database, which is only read")
-        one.add_argument(
-            "-o", "--output", type=Path, required=True, help="folder for index.csv"
-        )
+        one.add_argument("-o", "--output", type=Path, required=True, help="folder for index.csv")
         one.add_argument(
             "--strict",
             action="store_true",

@@ -138,9 +138,7 @@ def rows(tree, images_folder, apex_frames, peaks_file, every, dual):
                 for number in sorted({1, *emotional, *between})
             }
             _write_frames(sequence, wanted)
-            table += apex.rows(
-                wanted, emotional, sequence.label, sequence.subject, sequence.name
-            )
+            table += apex.rows(wanted, emotional, sequence.label, sequence.subject, sequence.name)
     return table
 
 

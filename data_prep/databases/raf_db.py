@@ -110,8 +110,7 @@ def rows(tree, images_folder, kind, split):
     folder = tree.folder(basic + place, f"unpack {archive} of RAF-DB in basic/Image")
     suffix = "_aligned" if kind == "aligned" else ""
     images = {
-        match[1].lower(): file
-        for file, match in tree.files(folder, rf"({split}_\d+){suffix}\.jpg")
+        match[1].lower(): file for file, match in tree.files(folder, rf"({split}_\d+){suffix}\.jpg")
     }
     expected = sum(COUNTS[split].values())
     if not images:

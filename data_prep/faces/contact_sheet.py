@@ -84,9 +84,7 @@ def write_dropped(path, total, images):
         (
             _fitted(_read(image.file, cv2.IMREAD_COLOR)),
             [_tail(image.name)]
-            + textwrap.wrap(
-                image.reason, _CHARACTERS, max_lines=_REASON_LINES, placeholder="..."
-            ),
+            + textwrap.wrap(image.reason, _CHARACTERS, max_lines=_REASON_LINES, placeholder="..."),
         )
         for image in images
     ]

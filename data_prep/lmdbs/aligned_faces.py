@@ -101,4 +101,3 @@ def reading(path):
         yield lambda number: os.pread(descriptor, _FACE_BYTES, number * _FACE_BYTES)
     finally:
         os.close(descriptor)
-

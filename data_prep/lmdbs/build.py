@@ -13,7 +13,7 @@ In the output folder:
 =================  ===============================================================================
 
 A record of a fold is a pair (face, reference) with an expression as its class; one of identities is
-a single face with its subject as its class. data_prep.lmdbs.samples says which faces become records.
+a single face with its subject as its class. samples.py says which faces become records.
 """
 
 import contextlib
@@ -194,7 +194,9 @@ def _values(flat, seed, task):
     with aligned_faces.reading(flat) as read:
         for (planes, _, _, class_id), draw in zip(task, drawn, strict=True):
             pixels = np.frombuffer(b"".join(map(read, planes)), np.uint8)
-            values.append(value_of(pixels.reshape(len(planes), *aligned_faces.SHAPE), draw, class_id))
+            values.append(
+                value_of(pixels.reshape(len(planes), *aligned_faces.SHAPE), draw, class_id)
+            )
     return values
 
 

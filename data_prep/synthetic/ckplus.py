@@ -122,9 +122,7 @@ def plan_sequences(subjects, sequences_per_subject, frames, seed, unlabelled_fra
                 shown.add(expression)
             length = _length(frames, rng)
             planned.append(
-                Sequence(
-                    subject_index, f"S{number:03d}", f"{position + 1:03d}", expression, length
-                )
+                Sequence(subject_index, f"S{number:03d}", f"{position + 1:03d}", expression, length)
             )
     return planned
 

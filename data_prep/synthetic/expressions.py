@@ -11,18 +11,38 @@ AU5, contempt AU14).
 import numpy as np
 
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 16, 17, 20, 23, 24, 25, 26, 27)
-EXPRESSIONS = ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness",
-               "surprise")
+EXPRESSIONS = (
+    "neutral",
+    "anger",
+    "contempt",
+    "disgust",
+    "fear",
+    "happiness",
+    "sadness",
+    "surprise",
+)
 
 # Each expression: variants of {AU: (lowest, highest) share of the sequence's apex intensity}.
 _VARIANTS = {
     "anger": (
         {4: (1.0, 1.2), 5: (0.3, 0.7), 7: (0.6, 1.0), 24: (0.6, 1.0), 17: (0.2, 0.6)},
         {4: (1.0, 1.2), 7: (0.7, 1.0), 23: (0.7, 1.0), 17: (0.3, 0.7)},
-        {4: (1.0, 1.2), 5: (0.4, 0.8), 7: (0.5, 0.9), 23: (0.6, 1.0), 25: (0.7, 1.0),
-         16: (0.5, 0.9)},
-        {4: (1.0, 1.2), 5: (0.5, 0.9), 7: (0.4, 0.8), 23: (0.4, 0.7), 25: (0.7, 1.0),
-         26: (0.6, 1.0)},
+        {
+            4: (1.0, 1.2),
+            5: (0.4, 0.8),
+            7: (0.5, 0.9),
+            23: (0.6, 1.0),
+            25: (0.7, 1.0),
+            16: (0.5, 0.9),
+        },
+        {
+            4: (1.0, 1.2),
+            5: (0.5, 0.9),
+            7: (0.4, 0.8),
+            23: (0.4, 0.7),
+            25: (0.7, 1.0),
+            26: (0.6, 1.0),
+        },
     ),
     "contempt": (
         {"one_sided": True, 12: (0.6, 0.9), 14: (0.8, 1.0)},
@@ -30,20 +50,53 @@ _VARIANTS = {
     ),
     "disgust": (
         {9: (0.9, 1.1), 10: (0.6, 0.9), 7: (0.3, 0.7), 17: (0.2, 0.6)},
-        {9: (0.7, 1.0), 10: (0.7, 1.0), 6: (0.2, 0.5), 7: (0.2, 0.5), 25: (0.5, 0.9),
-         16: (0.2, 0.5)},
+        {
+            9: (0.7, 1.0),
+            10: (0.7, 1.0),
+            6: (0.2, 0.5),
+            7: (0.2, 0.5),
+            25: (0.5, 0.9),
+            16: (0.2, 0.5),
+        },
         {9: (0.8, 1.0), 10: (0.6, 0.9), 7: (0.3, 0.6), 25: (0.5, 0.9), 26: (0.4, 0.8)},
         {10: (0.9, 1.1), 9: (0.5, 0.8), 7: (0.3, 0.6), 15: (0.2, 0.5), 17: (0.3, 0.7)},
     ),
     "fear": (
-        {1: (0.9, 1.1), 2: (0.4, 0.7), 4: (0.6, 0.9), 5: (0.7, 1.0), 20: (0.7, 1.0),
-         25: (0.7, 1.0)},
-        {1: (0.9, 1.1), 2: (0.4, 0.7), 4: (0.5, 0.8), 5: (0.8, 1.0), 20: (0.8, 1.0),
-         25: (0.6, 0.9), 26: (0.2, 0.5)},
-        {1: (0.8, 1.0), 2: (0.3, 0.6), 4: (0.6, 0.9), 5: (0.6, 0.9), 20: (0.8, 1.1),
-         16: (0.4, 0.8), 25: (0.6, 1.0)},
-        {1: (0.9, 1.1), 2: (0.5, 0.8), 4: (0.6, 0.9), 5: (0.8, 1.0), 20: (0.6, 0.9),
-         25: (0.7, 1.0), 26: (0.7, 1.0)},
+        {
+            1: (0.9, 1.1),
+            2: (0.4, 0.7),
+            4: (0.6, 0.9),
+            5: (0.7, 1.0),
+            20: (0.7, 1.0),
+            25: (0.7, 1.0),
+        },
+        {
+            1: (0.9, 1.1),
+            2: (0.4, 0.7),
+            4: (0.5, 0.8),
+            5: (0.8, 1.0),
+            20: (0.8, 1.0),
+            25: (0.6, 0.9),
+            26: (0.2, 0.5),
+        },
+        {
+            1: (0.8, 1.0),
+            2: (0.3, 0.6),
+            4: (0.6, 0.9),
+            5: (0.6, 0.9),
+            20: (0.8, 1.1),
+            16: (0.4, 0.8),
+            25: (0.6, 1.0),
+        },
+        {
+            1: (0.9, 1.1),
+            2: (0.5, 0.8),
+            4: (0.6, 0.9),
+            5: (0.8, 1.0),
+            20: (0.6, 0.9),
+            25: (0.7, 1.0),
+            26: (0.7, 1.0),
+        },
         {1: (0.9, 1.1), 2: (0.4, 0.7), 4: (0.6, 0.9), 5: (0.8, 1.0), 20: (0.9, 1.1)},
     ),
     "happiness": (
@@ -98,8 +151,9 @@ def sample_expression(rng, expression, weakest=WEAKEST_APEX):
     if expression in ("disgust", "fear", "happiness", "surprise") and rng.random() < 0.35:
         for unit, high in ((25, 0.7), (26, 0.45)):
             level = float(rng.uniform(0.1, high))
-            action_units[unit] = tuple(max(level, side)
-                                       for side in action_units.get(unit, (0.0, 0.0)))
+            action_units[unit] = tuple(
+                max(level, side) for side in action_units.get(unit, (0.0, 0.0))
+            )
     return action_units
 
 
@@ -108,10 +162,13 @@ def sample_action_units(rng):
 
     CK+ has 266 such sequences of 593: its subjects were asked for single units and combinations.
     """
-    chosen = rng.choice([1, 2, 4, 6, 17, 20, 24, 25, 26], size=int(rng.integers(2, 4)),
-                        replace=False)
-    return {int(unit): (float(level), float(level))
-            for unit, level in zip(chosen, rng.uniform(0.3, 0.9, len(chosen)))}
+    chosen = rng.choice(
+        [1, 2, 4, 6, 17, 20, 24, 25, 26], size=int(rng.integers(2, 4)), replace=False
+    )
+    return {
+        int(unit): (float(level), float(level))
+        for unit, level in zip(chosen, rng.uniform(0.3, 0.9, len(chosen)))
+    }
 
 
 def time_course(rng, frames):
@@ -128,5 +185,4 @@ def time_course(rng, frames):
 
 def scaled(action_units, share):
     """The same action units at `share` (0..1) of their intensity."""
-    return {unit: (left * share, right * share)
-            for unit, (left, right) in action_units.items()}
+    return {unit: (left * share, right * share) for unit, (left, right) in action_units.items()}

@@ -79,8 +79,13 @@ class Identity:
         """Draw a subject from `rng` (numpy Generator)."""
 
         def around(mean, spread, low=-1e9, high=1e9):
-            return float(np.clip(rng.normal(mean, spread), max(low, mean - 2.2 * spread),
-                                 min(high, mean + 2.2 * spread)))
+            return float(
+                np.clip(
+                    rng.normal(mean, spread),
+                    max(low, mean - 2.2 * spread),
+                    min(high, mean + 2.2 * spread),
+                )
+            )
 
         male = rng.random() < 0.5
         age = float(rng.beta(1.1, 1.6))
@@ -93,57 +98,84 @@ class Identity:
         if gray_hair:
             hair = np.full(3, rng.uniform(0.3, 0.55))
         iris = [(0.08, 0.12, 0.2), (0.1, 0.2, 0.33), (0.5, 0.42, 0.3), (0.3, 0.42, 0.33)][
-            int(rng.integers(4)) if tone > 0.5 else int(rng.integers(2))]
+            int(rng.integers(4)) if tone > 0.5 else int(rng.integers(2))
+        ]
         # Brows are dark as a rule, but one in ten is bleached, gray or drawn lighter than the skin.
-        brow = (np.minimum(hair, 0.7 * skin) if rng.random() < 0.9
-                else np.minimum(1.35 * skin + 0.08, 0.95))
+        brow = (
+            np.minimum(hair, 0.7 * skin)
+            if rng.random() < 0.9
+            else np.minimum(1.35 * skin + 0.08, 0.95)
+        )
         lower_face = float(rng.uniform(-0.05, 0.05))
         bearded = male and rng.random() < 0.55
-        style = rng.choice(HAIR_STYLES, p=([0.17, 0.33, 0.2, 0.08, 0.05, 0.12, 0.05] if male else
-                                           [0.0, 0.1, 0.15, 0.2, 0.25, 0.15, 0.15]))
+        style = rng.choice(
+            HAIR_STYLES,
+            p=(
+                [0.17, 0.33, 0.2, 0.08, 0.05, 0.12, 0.05]
+                if male
+                else [0.0, 0.1, 0.15, 0.2, 0.25, 0.15, 0.15]
+            ),
+        )
         # A face at rest is seldom at zero: drooping or lifted corners, low brows, tired lids.
         resting = {
-            "brow_lower": around(0.0, 0.3), "brow_raise_inner": around(0.0, 0.25),
-            "brow_raise_outer": around(0.0, 0.3), "corner_up": around(0.0, 0.35),
-            "lids": around(0.0, 0.2), "lip_press": around(0.1, 0.35),
+            "brow_lower": around(0.0, 0.3),
+            "brow_raise_inner": around(0.0, 0.25),
+            "brow_raise_outer": around(0.0, 0.3),
+            "corner_up": around(0.0, 0.35),
+            "lids": around(0.0, 0.2),
+            "lip_press": around(0.1, 0.35),
             "lips_part": max(0.0, around(-0.1, 0.25)),
             "folds": max(0.0, around(0.4 * age, 0.2)),
         }
         return cls(
-            face_half_width=around(1.13, 0.06), jaw_width=around(0.89 if male else 0.83, 0.06),
-            chin_width=around(0.43 if male else 0.37, 0.06), chin_y=lower_face + around(1.90, 0.06),
-            crown_y=around(-1.72, 0.08), ear_size=around(0.36, 0.05),
-            ear_flare=around(0.08, 0.04), neck_half_width=around(0.78 if male else 0.64, 0.06),
-            eye_x=around(0.5, 0.03), eye_half_width=float(rng.uniform(0.19, 0.275)),
-            upper_lid=float(rng.uniform(0.065, 0.125)), lower_lid=around(0.062, 0.010),
-            eye_slant=around(0.015, 0.035), eye_depth=around(0.5, 0.25, 0, 1),
-            lid_crease=around(0.5, 0.35, 0, 1), iris_radius=around(0.098, 0.005),
+            face_half_width=around(1.13, 0.06),
+            jaw_width=around(0.89 if male else 0.83, 0.06),
+            chin_width=around(0.43 if male else 0.37, 0.06),
+            chin_y=lower_face + around(1.90, 0.06),
+            crown_y=around(-1.72, 0.08),
+            ear_size=around(0.36, 0.05),
+            ear_flare=around(0.08, 0.04),
+            neck_half_width=around(0.78 if male else 0.64, 0.06),
+            eye_x=around(0.5, 0.03),
+            eye_half_width=float(rng.uniform(0.19, 0.275)),
+            upper_lid=float(rng.uniform(0.065, 0.125)),
+            lower_lid=around(0.062, 0.010),
+            eye_slant=around(0.015, 0.035),
+            eye_depth=around(0.5, 0.25, 0, 1),
+            lid_crease=around(0.5, 0.35, 0, 1),
+            iris_radius=around(0.098, 0.005),
             iris_colour=iris,
-            brow_y=float(rng.uniform(-0.5, -0.26)), brow_arch=around(0.07, 0.03),
+            brow_y=float(rng.uniform(-0.5, -0.26)),
+            brow_arch=around(0.07, 0.03),
             brow_slant=around(0.0, 0.035),
             brow_thickness=around(0.115 if male else 0.085, 0.03, 0.03),
-            brow_colour=tuple(brow), brow_inner_x=around(0.2, 0.03),
+            brow_colour=tuple(brow),
+            brow_inner_x=around(0.2, 0.03),
             brow_density=around(0.75, 0.15, 0.3, 1),
             nose_tip_y=0.7 * lower_face + float(rng.uniform(0.60, 0.70)),
             nose_half_width=float(rng.uniform(0.21, 0.36)),
-            nose_ridge_width=around(0.12, 0.02), nose_height=around(0.36, 0.06),
+            nose_ridge_width=around(0.12, 0.02),
+            nose_height=around(0.36, 0.06),
             mouth_y=lower_face + float(rng.uniform(1.06, 1.15)),
             mouth_half_width=float(rng.uniform(0.36, 0.50)),
             upper_lip=float(rng.uniform(0.045, 0.15)),
             lower_lip=float(rng.uniform(0.08, 0.2)),
             lip_shade=float(rng.uniform(0.75, 1.1) if male else rng.uniform(0.55, 1.25)),
             cheekbones=around(0.5, 0.25, 0, 1),
-            skin_colour=tuple(np.clip(skin, 0.08, 0.97)), hair_style=str(style),
+            skin_colour=tuple(np.clip(skin, 0.08, 0.97)),
+            hair_style=str(style),
             hair_colour=tuple(np.clip(hair * rng.normal(1, 0.08, 3), 0.02, 0.9)),
             hairline_y=around(-1.12, 0.1),
             beard=float(rng.uniform(0.5, 1)) if bearded and rng.random() < 0.6 else 0.0,
             moustache=float(rng.uniform(0.5, 1)) if bearded else 0.0,
             stubble=float(rng.uniform(0, 0.5)) if male else 0.0,
             glasses=str(rng.choice(["none", "round", "square"], p=[0.7, 0.15, 0.15])),
-            glasses_darkness=float(rng.uniform(0.4, 0.95)), age=age,
+            glasses_darkness=float(rng.uniform(0.4, 0.95)),
+            age=age,
             freckles=float(rng.uniform(0.3, 1)) if rng.random() < 0.2 else 0.0,
             blemishes=float(rng.uniform(0.02, 0.08)),
-            asymmetry=tuple(rng.normal(0, 0.012, 6)), resting=resting,
+            asymmetry=tuple(rng.normal(0, 0.012, 6)),
+            resting=resting,
             style={unit: float(rng.uniform(0.85, 1.2)) for unit in ACTION_UNITS},
             texture_seed=int(rng.integers(2**31)),
         )
@@ -184,25 +216,41 @@ class Setting:
             yaw=float(np.clip(rng.normal(0, 0.15), -0.3, 0.3)),
             pitch=float(np.clip(rng.normal(0, 0.09), -0.2, 0.2)),
             roll=float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)),
-            scale=float(rng.uniform(0.82, 1.02)), shift=tuple(rng.normal(0, 0.1, 2)),
+            scale=float(rng.uniform(0.82, 1.02)),
+            shift=tuple(rng.normal(0, 0.1, 2)),
             light_azimuth=float(rng.uniform(-1.25, 1.25)),
             light_elevation=float(rng.uniform(-0.2, 1.0)),
-            key_light=key, ambient=float(1.04 - 0.62 * key + rng.normal(0, 0.05)),
+            key_light=key,
+            ambient=float(1.04 - 0.62 * key + rng.normal(0, 0.05)),
             background=float(rng.uniform(0.1, 0.85)),
             background_gradient=float(rng.normal(0, 0.12)),
-            background_clutter=float(rng.uniform(0, 0.06)), clothes=float(rng.uniform(0.05, 0.8)),
+            background_clutter=float(rng.uniform(0, 0.06)),
+            clothes=float(rng.uniform(0.05, 0.8)),
             uneven_light=float(rng.uniform(0.05, 0.28)),
-            exposure=float(rng.uniform(0.7, 1.35)), gamma=float(rng.uniform(0.75, 1.3)),
+            exposure=float(rng.uniform(0.7, 1.35)),
+            gamma=float(rng.uniform(0.75, 1.3)),
             veil=float(rng.uniform(0, 0.3)),
             shadow=float(rng.uniform(0.2, 0.4)) if rng.random() < 0.35 else 0.0,
-            blur=float(rng.uniform(0.2, 0.6)), noise=float(rng.uniform(0.006, 0.018)),
-            gaze=tuple(rng.normal(0, (0.035, 0.012))), texture_seed=int(rng.integers(2**31)),
+            blur=float(rng.uniform(0.2, 0.6)),
+            noise=float(rng.uniform(0.006, 0.018)),
+            gaze=tuple(rng.normal(0, (0.035, 0.012))),
+            texture_seed=int(rng.integers(2**31)),
         )
 
     def in_a_studio(self):
         """The same sequence with the head nearly frontal and in even light."""
         return replace(
-            self, yaw=0.3 * self.yaw, pitch=0.3 * self.pitch, roll=0.5 * self.roll,
-            light_azimuth=0.25 * self.light_azimuth, light_elevation=0.5, key_light=0.6,
-            ambient=0.67, uneven_light=0.05, exposure=1.0, gamma=1.0, veil=0.0, shadow=0.0,
+            self,
+            yaw=0.3 * self.yaw,
+            pitch=0.3 * self.pitch,
+            roll=0.5 * self.roll,
+            light_azimuth=0.25 * self.light_azimuth,
+            light_elevation=0.5,
+            key_light=0.6,
+            ambient=0.67,
+            uneven_light=0.05,
+            exposure=1.0,
+            gamma=1.0,
+            veil=0.0,
+            shadow=0.0,
         )

@@ -139,7 +139,7 @@ def plan(full, seed, subjects=12, sequences=6, frames=40):
     else:
         if subjects > len(SUBJECT_NAMES):
             raise InputError(f"--subjects {subjects}: must be from 1 to {len(SUBJECT_NAMES)}")
-        shares = {person: sequences for person in range(subjects)}
+        shares = dict.fromkeys(range(subjects), sequences)
         duals, profiles, strange = 1, 1, 2
     rng = np.random.default_rng([seed, 0])
     frontal = list(range(len(SUBJECT_NAMES)))

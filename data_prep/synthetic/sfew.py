@@ -20,7 +20,7 @@ from data_prep.synthetic.writing import draw_image, new_folder, write_all
 SIZE, COLOUR = (320, 240), True
 
 # SFEW-BNN counts 95 films in Train and Val together.
-FILMS = {"Train": range(0, 65), "Val": range(65, 95), "Test": range(95, 125)}
+FILMS = {"Train": range(65), "Val": range(65, 95), "Test": range(95, 125)}
 NUMBERED = {("Train", "Disgust"): 12, ("Train", "Fear"): 17}
 JOB_IMAGES = 50
 

@@ -73,7 +73,6 @@ class Engine:
             raise InputError(failure(done.stderr) or f"{module} ended with {done.returncode}")
         return done.stdout
 
-
     def gpu(self, device):
         """The number of the GPU that `device` names, None for "cpu".
 

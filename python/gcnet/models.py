@@ -63,14 +63,16 @@ class Model:
     def image_blobs(self):
         """The blobs that are images, each once."""
         blobs = [] if self.generated is None else [self.generated]
-        return list(dict.fromkeys([*blobs, *(self.pictures.rows.values() if self.pictures else ())]))
+        return list(
+            dict.fromkeys([*blobs, *(self.pictures.rows.values() if self.pictures else ())])
+        )
 
 
 _registered = []
 
 
 def register(*models):
-    """Add models, in the order in which tables show them. Raises ValueError for a name that is taken."""
+    """Add models, in the order of tables. Raises ValueError for a name that is taken."""
     for model in models:
         if model.name in names():
             raise ValueError(f"a model {model.name} is registered already")

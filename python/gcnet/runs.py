@@ -84,7 +84,10 @@ def complete(settings):
     there, an unknown model, a size that is too small.
     """
     folder = settings.prototxt or models.get(settings.net).folder
-    paths, messages = sources.source_paths(settings.net, folder), sources.source_messages(settings.net, folder)
+    paths, messages = (
+        sources.source_paths(settings.net, folder),
+        sources.source_messages(settings.net, folder),
+    )
     settings = checked_size(settings, paths, messages)
     check_index(settings.index)
     for path in settings.weights:

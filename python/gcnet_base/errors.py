@@ -5,7 +5,7 @@ import sys
 
 
 class InputError(Exception):
-    """Something the user gave is wrong; the one-line message names file, row or layer, and remedy."""
+    """Something the user gave is wrong; the message names file, row or layer, and remedy."""
 
 
 def one_line_errors(main):

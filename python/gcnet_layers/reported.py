@@ -92,7 +92,7 @@ class ReportedLayer(caffe.Layer):
                 "param_str {!r} is not JSON ({}), expected an object such as {{}}".format(
                     self.param_str, error
                 )
-            )
+            ) from None
         if not isinstance(given, dict):
             raise ValueError(
                 "param_str {!r} is a {}, expected a JSON object".format(

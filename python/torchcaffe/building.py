@@ -53,9 +53,7 @@ class Builder:
         learns = [
             self._add_parameter(layer, place, spec) for place, spec in enumerate(_specs(layer))
         ]
-        node.needs_backward = any(learns) or any(
-            bottom in self._needing for bottom in node.bottoms
-        )
+        node.needs_backward = any(learns) or any(bottom in self._needing for bottom in node.bottoms)
         if node.needs_backward:
             self._needing.update(node.tops)
 
@@ -99,8 +97,7 @@ class Builder:
             given.append(layer.loss_weight)
         if len(given) not in (0, len(node.tops)):
             layer.fail(
-                f"has {len(given)} loss_weight for {len(node.tops)} tops; "
-                "give one for each or none"
+                f"has {len(given)} loss_weight for {len(node.tops)} tops; give one for each or none"
             )
         if given:
             node.loss_weights = list(given)
@@ -124,8 +121,7 @@ class Builder:
             layer.fail(
                 f"shares param {spec.name!r} with layer {learnable.owner}, of shape "
                 f"{shape_text(owned.shape)}, and its own is {shape_text(blob.shape)}; "
-                "make them equal"
-                + ("" if permissive else " or give share_mode: PERMISSIVE")
+                "make them equal" + ("" if permissive else " or give share_mode: PERMISSIVE")
             )
         if blob.shape == owned.shape:
             layer.params[place] = owned

@@ -185,9 +185,13 @@ class NormStep(Step):
         ]
         now = [(blob.data, blob.data._version) for blob in blobs]
         # A change by a numpy view, for which data is pinned, leaves no trace.
-        if self._folded_from is None or any(blob.pinned_data for blob in blobs) or any(
-            tensor is not before or version != version_before
-            for (tensor, version), (before, version_before) in zip(now, self._folded_from)
+        if (
+            self._folded_from is None
+            or any(blob.pinned_data for blob in blobs)
+            or any(
+                tensor is not before or version != version_before
+                for (tensor, version), (before, version_before) in zip(now, self._folded_from)
+            )
         ):
             scale, bias, _ = self._affine(*self.norm.global_stats())
             outputs = (1, -1, 1, 1) if self.convolution.transposed else (-1, 1, 1, 1)

@@ -46,10 +46,7 @@ class Net:
         self.nodes, self.blobs, self.learnable = built.nodes, built.blobs, built.learnable
         self.layers = [node.layer for node in self.nodes]
         self.inputs = [
-            top
-            for node in self.nodes
-            if node.layer.parameter.type == "Input"
-            for top in node.tops
+            top for node in self.nodes if node.layer.parameter.type == "Input" for top in node.tops
         ]
         self.outputs = sorted(built.unread)
         self._start_from_loss_weights()

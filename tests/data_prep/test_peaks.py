@@ -39,8 +39,13 @@ def faces(tmp_path_factory):
             points = tuple((float(x), float(y)) for x, y in rendering.five_points)
             rows.append(
                 index.Row(
-                    str(image), session.subject, session.name, str(frame), label,
-                    str(folder / f"{session.name}_00001.png"), points,
+                    str(image),
+                    session.subject,
+                    session.name,
+                    str(frame),
+                    label,
+                    str(folder / f"{session.name}_00001.png"),
+                    points,
                 )  # fmt: skip
             )
     index.write(folder / "index.csv", rows)

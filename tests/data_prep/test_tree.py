@@ -115,7 +115,9 @@ def test_a_stale_list_of_skipped_files_goes(root):
     assert index(root) == 0 and not skipped(root)
 
 
-@pytest.mark.parametrize("text", ["../secret.jpg", "0000045/../../secret.jpg", "/etc/passwd", "up/secret.jpg"])
+@pytest.mark.parametrize(
+    "text", ["../secret.jpg", "0000045/../../secret.jpg", "/etc/passwd", "up/secret.jpg"]
+)
 def test_an_entry_of_a_list_cannot_leave_the_root(root, text):
     (root.parent / "secret.jpg").write_bytes(b"")
     (root / "up").symlink_to(root.parent)

@@ -32,9 +32,7 @@ def index(tmp_path):
 )
 def test_a_gpu_that_is_not_there_ends_the_training(name, message, bvlc, index, tmp_path):
     with pytest.raises(InputError, match=message):
-        tiny.train(
-            tmp_path / "run", index, "cnn", PROTOTXT, engine=name, batch=7, device="gpu:0"
-        )
+        tiny.train(tmp_path / "run", index, "cnn", PROTOTXT, engine=name, batch=7, device="gpu:0")
     assert not (tmp_path / "run").exists() and not places.LMDBS.exists()
 
 

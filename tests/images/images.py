@@ -30,9 +30,7 @@ ARCHITECTURES = (37, 50, 52, 60, 61, 70, 75, 80, 86)
 
 def call(*command, **named):
     """The standard output of a command that has to end well."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", **named
-    )
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", **named)
     assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 
@@ -78,7 +76,9 @@ def test_versions(image, run):
     engine_python = ["python3", "-m", "torchcaffe"] if image == "torch" else ["python3"]
     python = "import sys; print(*sys.version_info[:2])"
     imported = run(*engine_python, "-c", f"import caffe; print(caffe.__version__); {python}")
-    own = run("python", "-c", f"import cv2, lmdb, gcnet.evaluation, data_prep.faces.align; {python}")
+    own = run(
+        "python", "-c", f"import cv2, lmdb, gcnet.evaluation, data_prep.faces.align; {python}"
+    )
     print(f"\n{image}: {said}{imported}{own}")
     assert imported.split() == ["1.0.0", "3", "11" if image == "torch" else "9"]
     assert own.split() == ["3", "11"]

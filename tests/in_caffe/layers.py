@@ -178,9 +178,7 @@ def test_delta_of_a_dead_vector():
     net.blobs["f"].data[...] = [[0, 0, 0, 0], [0, 0, 0, 0]]
     net.blobs["r"].data[...] = [[0, 0, 0, 0], [3, 0, 4, 0]]
     gradients = net_gradient(net, ["f", "r"], "delta", 1)
-    np.testing.assert_allclose(
-        net.blobs["delta"].data, [[0, 0, 0, 0], [0.6, 0, 0.8, 0]], atol=1e-7
-    )
+    np.testing.assert_allclose(net.blobs["delta"].data, [[0, 0, 0, 0], [0.6, 0, 0.8, 0]], atol=1e-7)
     assert all(np.isfinite(gradient).all() for gradient in gradients)
     assert not gradients[0].any()
 
@@ -200,7 +198,7 @@ def messages_of(net, fill=""):
         [sys.executable] + engine + ["-c", BREAK.format(net=net, fill=fill)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        universal_newlines=True,
+        text=True,
         env=dict(
             os.environ,
             PYTHONPATH=os.pathsep.join([os.path.dirname(__file__), os.environ["PYTHONPATH"]]),
@@ -221,11 +219,17 @@ def assert_told(messages, *parts):
 def test_a_wrong_shape_is_told():
     assert_told(
         messages_of("layers.unpool_net((2, 3, 4, 4), mask_shape=(2, 3, 4, 2))"),
-        "some/unpool (MaxUnpool)", "2x3x4x4", "2x3x4x2", "N x C x h x w",
+        "some/unpool (MaxUnpool)",
+        "2x3x4x4",
+        "2x3x4x2",
+        "N x C x h x w",
     )
     assert_told(
         messages_of("layers.distance_net((2, 8), (2, 9))"),
-        "some/delta (NormalizedDistance)", "2x8", "2x9", "N x C",
+        "some/delta (NormalizedDistance)",
+        "2x8",
+        "2x9",
+        "N x C",
     )
 
 
@@ -236,13 +240,13 @@ def test_a_mask_out_of_range_is_told():
                 "layers.unpool_net((1, 1, 2, 2))",
                 "net.blobs['mask'].data[0, 0, 1, 1] = " + wrong,
             ),
-            "some/unpool", "expected 0 to 15",
+            "some/unpool",
+            "expected 0 to 15",
         )
     assert_told(
-        messages_of(
-            "layers.unpool_net((1, 1, 2, 2))", "net.blobs['mask'].data[0, 0, 1, 1] = 0.5"
-        ),
-        "some/unpool", "fractional",
+        messages_of("layers.unpool_net((1, 1, 2, 2))", "net.blobs['mask'].data[0, 0, 1, 1] = 0.5"),
+        "some/unpool",
+        "fractional",
     )
 
 

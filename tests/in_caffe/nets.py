@@ -20,10 +20,21 @@ STAGES = {
     "s0r1": ["reconstruction"],
     "s1r1": ["contrastive", "reconstruction"],
 }
-ENCODER = {"conv1": (32, 64), "pool1": (32, 32), "conv2": (64, 32), "pool2": (64, 16),
-           "conv3": (96, 16), "pool3": (96, 8)}
-DECODER = {"unpool3": (96, 16), "deconv3": (64, 16), "unpool2": (64, 32), "deconv2": (32, 32),
-           "unpool1": (32, 64)}
+ENCODER = {
+    "conv1": (32, 64),
+    "pool1": (32, 32),
+    "conv2": (64, 32),
+    "pool2": (64, 16),
+    "conv3": (96, 16),
+    "pool3": (96, 8),
+}
+DECODER = {
+    "unpool3": (96, 16),
+    "deconv3": (64, 16),
+    "unpool2": (64, 32),
+    "deconv2": (32, 32),
+    "unpool1": (32, 64),
+}
 # Table I counted by hand: convolutions without bias, two values a channel for Scale.
 ENCODER_PARAMETERS = 5 * 5 * 32 + 3 * 3 * 32 * 64 + 3 * 3 * 64 * 96 + 2 * (32 + 64 + 96)
 DECODER_PARAMETERS = 3 * 3 * 96 * 64 + 3 * 3 * 64 * 32 + 5 * 5 * 32 + 2 * (64 + 32 + 1)
@@ -45,14 +56,20 @@ def message(path, kind):
 
 
 def train_net(name):
-    return caffe.Net(message("prototxt/solver_%s.prototxt" % name, "SolverParameter").net,
-                     caffe.TRAIN, stages=STAGES.get(name, []))
+    return caffe.Net(
+        message("prototxt/solver_%s.prototxt" % name, "SolverParameter").net,
+        caffe.TRAIN,
+        stages=STAGES.get(name, []),
+    )
 
 
 def parameters(net):
     """Learned values, BatchNorm's statistics excepted."""
     return sum(
-        blob.data.size for layer, blobs in net.params.items() if "/bn" not in layer for blob in blobs
+        blob.data.size
+        for layer, blobs in net.params.items()
+        if "/bn" not in layer
+        for blob in blobs
     )
 
 
@@ -68,11 +85,14 @@ def test_every_solver_file_makes_a_solver_with_the_papers_values():
         solver = message(file, "SolverParameter")
         assert (solver.type, solver.lr_policy, solver.max_iter) == ("Nesterov", "inv", 300000)
         for value, expected in (
-            (solver.base_lr, 0.001), (solver.momentum, 0.9), (solver.weight_decay, 0.0001),
-            (solver.gamma, 0.0001), (solver.power, 0.75),
+            (solver.base_lr, 0.001),
+            (solver.momentum, 0.9),
+            (solver.weight_decay, 0.0001),
+            (solver.gamma, 0.0001),
+            (solver.power, 0.75),
         ):
             assert abs(value - expected) < 1e-7, file
-        name = os.path.basename(file)[len("solver_"):-len(".prototxt")]
+        name = os.path.basename(file)[len("solver_") : -len(".prototxt")]
         assert list(solver.train_state.stage) == STAGES.get(name, []), file
         built = caffe.get_solver(file)
         assert len(built.test_nets) == 1, file
@@ -98,7 +118,8 @@ def test_deploy_nets_take_all_their_weights_from_the_training_nets():
     for model, trained in (("cnn", "cnn"), ("mlcnn", "mlcnn"), ("gcnet", "s1r1")):
         net = train_net(trained)
         deploy = caffe.Net(
-            "prototxt/deploy_%s.prototxt" % model, caffe.TEST,
+            "prototxt/deploy_%s.prototxt" % model,
+            caffe.TEST,
             stages=["reconstruction"] if model == "gcnet" else [],
         )
         assert set(deploy.params) == set(net.params)
@@ -111,8 +132,11 @@ def test_table_1_shapes():
     net = train_net("s1r1")
     assert_shapes(net, "encoder1/", ENCODER, 64)
     assert_shapes(net, "encoder2/", ENCODER, 128)
-    for decoder, top in (("decoder1/", "generated"), ("decoder2_image/", "reconstructed_image"),
-                         ("decoder2_reference/", "reconstructed_reference")):
+    for decoder, top in (
+        ("decoder1/", "generated"),
+        ("decoder2_image/", "reconstructed_image"),
+        ("decoder2_reference/", "reconstructed_reference"),
+    ):
         assert_shapes(net, decoder, DECODER, 64)
         assert net.blobs[top].data.shape == (64, 1, 64, 64)
     for blob in ("features", "reference_features", "delta"):
@@ -124,12 +148,18 @@ def test_layer_order_of_table_1():
     layers = [layer for layer in train_net("s1r1")._layer_names if not layer.endswith("_split")]
     for encoder in ("encoder1", "encoder2"):
         order = [layer for layer in layers if layer.startswith(encoder + "/")]
-        assert order == ["%s/%s%d" % (encoder, kind, i) for i in (1, 2, 3)
-                         for kind in ("conv", "bn", "scale", "relu", "pool")]
+        assert order == [
+            "%s/%s%d" % (encoder, kind, i)
+            for i in (1, 2, 3)
+            for kind in ("conv", "bn", "scale", "relu", "pool")
+        ]
     for decoder in ("decoder1", "decoder2_image", "decoder2_reference"):
         order = [layer for layer in layers if layer.startswith(decoder + "/")]
-        assert order == ["%s/%s%d" % (decoder, kind, i) for i in (3, 2, 1)
-                         for kind in ("unpool", "deconv", "bn", "scale", "relu")]
+        assert order == [
+            "%s/%s%d" % (decoder, kind, i)
+            for i in (3, 2, 1)
+            for kind in ("unpool", "deconv", "bn", "scale", "relu")
+        ]
 
 
 def test_parameter_counts():
@@ -154,10 +184,20 @@ def test_each_model_has_its_losses_and_lambdas():
         ("mlcnn", ["classification", "contrastive"]),
         ("s0r0", ["classification", "generation"]),
         ("s1r0", ["classification", "contrastive", "generation"]),
-        ("s0r1", ["classification", "generation", "reconstruction_image",
-                  "reconstruction_reference"]),
-        ("s1r1", ["classification", "contrastive", "generation", "reconstruction_image",
-                  "reconstruction_reference"]),
+        (
+            "s0r1",
+            ["classification", "generation", "reconstruction_image", "reconstruction_reference"],
+        ),
+        (
+            "s1r1",
+            [
+                "classification",
+                "contrastive",
+                "generation",
+                "reconstruction_image",
+                "reconstruction_reference",
+            ],
+        ),
     ):
         net = train_net(name)
         assert sorted(net.outputs) == sorted("loss_" + loss for loss in losses), name
@@ -173,8 +213,10 @@ def test_decoders_learn_at_ten_times_the_rate():
             if layer.type not in weights:
                 continue
             expected = rate if layer.name.startswith("decoder") else 1
-            rates = [layer.param[i].lr_mult if i < len(layer.param) else 1
-                     for i in range(weights[layer.type])]
+            rates = [
+                layer.param[i].lr_mult if i < len(layer.param) else 1
+                for i in range(weights[layer.type])
+            ]
             assert rates == [expected] * weights[layer.type], layer.name
             seen += expected == 10
         assert seen == (18 if name == "gcnet" else 0)
@@ -191,9 +233,7 @@ def test_encoder_2_is_shared_with_its_statistics():
     net.forward(end="slice_pair")
     net.blobs["reference"].data[...] = net.blobs["image"].data
     net.forward(start="faces", end="delta")
-    np.testing.assert_array_equal(
-        net.blobs["features"].data, net.blobs["reference_features"].data
-    )
+    np.testing.assert_array_equal(net.blobs["features"].data, net.blobs["reference_features"].data)
     assert not net.blobs["delta"].data.any()
 
 
@@ -204,7 +244,10 @@ def test_decoder_2_is_in_training_only():
     assert [layer for layer in test_layers if layer.startswith("decoder1")]
     # Nothing but losses and the accuracy may be left over: Caffe would print each of its values.
     assert sorted(solver.test_nets[0].outputs) == [
-        "accuracy", "loss_classification", "loss_contrastive", "loss_generation"
+        "accuracy",
+        "loss_classification",
+        "loss_contrastive",
+        "loss_generation",
     ]
 
 
@@ -225,7 +268,7 @@ def test_losses_are_the_papers_equations():
     get = {name: blob.data.astype(np.float64) for name, blob in net.blobs.items()}
     x, reference, label = get["image"], get["reference"], get["label"].astype(int)
     assert x.shape == reference.shape == (64, 1, 64, 64)
-    assert 0 <= x.min() and x.max() < 1
+    assert x.min() >= 0 and x.max() < 1
     f, r = get["features"], get["reference_features"]
     delta = np.abs(f / np.linalg.norm(f, axis=1)[:, None] - r / np.linalg.norm(r, axis=1)[:, None])
     np.testing.assert_allclose(get["delta"], delta, atol=1e-6)
@@ -238,12 +281,13 @@ def test_losses_are_the_papers_equations():
     expected = {
         "loss_classification": -log_probabilities[np.arange(64), label],
         "loss_generation": 0.5 * ((reference - get["generated"]) ** 2).sum(axis=(1, 2, 3)),
-        "loss_reconstruction_image":
-            0.5 * ((x - get["reconstructed_image"]) ** 2).sum(axis=(1, 2, 3)),
-        "loss_reconstruction_reference":
-            0.5 * ((reference - get["reconstructed_reference"]) ** 2).sum(axis=(1, 2, 3)),
-        "loss_contrastive":
-            np.where(alpha, 0.5 * np.maximum(0, 1 - distance) ** 2, 0.5 * distance ** 2),
+        "loss_reconstruction_image": 0.5
+        * ((x - get["reconstructed_image"]) ** 2).sum(axis=(1, 2, 3)),
+        "loss_reconstruction_reference": 0.5
+        * ((reference - get["reconstructed_reference"]) ** 2).sum(axis=(1, 2, 3)),
+        "loss_contrastive": np.where(
+            alpha, 0.5 * np.maximum(0, 1 - distance) ** 2, 0.5 * distance**2
+        ),
     }
     assert sorted(total) == sorted(expected)
     for loss, of_each in expected.items():
@@ -260,8 +304,11 @@ def test_gradients_reach_the_generator_from_every_loss():
         for other in LAMBDAS:
             net.blobs[other].diff[...] = LAMBDAS[other] if other == loss else 0
         net.backward()
-        reached = {name.partition("/")[0] for name, blobs in net.params.items()
-                   if np.abs(blobs[0].diff).max() > 0 and "/bn" not in name}
+        reached = {
+            name.partition("/")[0]
+            for name, blobs in net.params.items()
+            if np.abs(blobs[0].diff).max() > 0 and "/bn" not in name
+        }
         expected = {"encoder1", "decoder1"}
         if loss != "loss_generation":
             expected |= {"encoder2"}

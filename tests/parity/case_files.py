@@ -56,4 +56,3 @@ def write(folder, cases, seed):
         np.savez(folder / f"{number}.npz", **arrays)
         descriptions.append({"net": str(path), **description})
     (folder / "cases.json").write_text(json.dumps(descriptions))
-

@@ -10,8 +10,8 @@ import sys
 import traceback
 
 import caffe
-import caffe.coord_map  # noqa: E402
-import caffe.io  # noqa: E402, F811 as scripts do
+import caffe.coord_map
+import caffe.io
 import numpy as np
 from caffe import layers as L
 from caffe import params as P
@@ -67,7 +67,12 @@ def what_a_net_says():
         "layers": [[layer.type, len(layer.blobs)] for layer in net.layers],
         "layer_dict": [[name, layer.type] for name, layer in net.layer_dict.items()],
         "names": [list(net._layer_names), list(net._blob_names)],
-        "ids": [list(net._inputs), list(net._outputs), list(net._bottom_ids(1)), list(net._top_ids(1))],
+        "ids": [
+            list(net._inputs),
+            list(net._outputs),
+            list(net._bottom_ids(1)),
+            list(net._top_ids(1)),
+        ],
         "weights": list(net.blob_loss_weights.items()),
         "loss diff": float(net.blobs["loss"].diff),
         "types": sorted(set(caffe.layer_type_list())),
@@ -93,8 +98,11 @@ def forward_and_backward_of_parts():
     out["backward from ip"] = net.backward(start="ip")
     net.clear_param_diffs()
     out["cleared"] = [float(np.abs(b[0].diff).sum()) for b in net.params.values()]
-    out["with top diffs"] = net.backward(loss=np.full((1,), 3.0), prob=np.zeros((4, 5))) if (
-        net.outputs == ["loss", "prob"] and net.blobs["loss"].shape) else None
+    out["with top diffs"] = (
+        net.backward(loss=np.full((1,), 3.0), prob=np.zeros((4, 5)))
+        if (net.outputs == ["loss", "prob"] and net.blobs["loss"].shape)
+        else None
+    )
     net.forward()
     view = net.blobs["ip"].data
     net.blobs["x"].data[...] *= 2
@@ -170,11 +178,19 @@ def list_of(blobs):
 def specified_net():
     n = caffe.NetSpec()
     n.data, n.label = L.Data(
-        batch_size=8, backend=P.Data.LMDB, source="x", ntop=2,
-        transform_param=dict(scale=0.5, mean_value=[1, 2, 3]), include=dict(phase=caffe.TRAIN),
+        batch_size=8,
+        backend=P.Data.LMDB,
+        source="x",
+        ntop=2,
+        transform_param=dict(scale=0.5, mean_value=[1, 2, 3]),
+        include=dict(phase=caffe.TRAIN),
     )
     n.conv = L.Convolution(
-        n.data, kernel_size=3, num_output=4, pad=[1, 2], weight_filler=dict(type="xavier"),
+        n.data,
+        kernel_size=3,
+        num_output=4,
+        pad=[1, 2],
+        weight_filler=dict(type="xavier"),
         param=[dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)],
     )
     n.relu = L.ReLU(n.conv, in_place=True)
@@ -199,8 +215,10 @@ def specified_net():
         except TypeError as error:
             refused.append(str(error))
     return {
-        "spec": {"net": str(n.to_proto())}, "tops": {"net": str(caffe.to_proto(n.loss, top))},
-        "top": {"net": str(n.conv.to_proto())}, "refused": refused,
+        "spec": {"net": str(n.to_proto())},
+        "tops": {"net": str(caffe.to_proto(n.loss, top))},
+        "top": {"net": str(n.conv.to_proto())},
+        "refused": refused,
         "map": [str(part) for part in caffe.coord_map.coord_map_from_to(up, n.data)],
     }
 
@@ -238,8 +256,12 @@ def transformed_images():
 def classified():
     net_of("features.prototxt").save("classifier.caffemodel")
     classifier = caffe.Classifier(
-        "features.prototxt", "classifier.caffemodel", image_dims=(8, 9),
-        mean=np.array([0.1, 0.2, 0.3]), raw_scale=2, channel_swap=(2, 1, 0),
+        "features.prototxt",
+        "classifier.caffemodel",
+        image_dims=(8, 9),
+        mean=np.array([0.1, 0.2, 0.3]),
+        raw_scale=2,
+        channel_swap=(2, 1, 0),
     )
     images = [rng().rand(10, 12, 3).astype(np.float32), rng().rand(6, 6, 3).astype(np.float32)]
     return {"crops": classifier.predict(images), "centre": classifier.predict(images, False)}
@@ -263,12 +285,19 @@ def steps_of_a_solver():
         for name in ("x", "label"):
             solver.test_nets[0].blobs[name].data[...] = solver.net.blobs[name].data
         tested = solver.test_nets[0].forward()
-        out[kind] = [losses, solver.iter, calls, tested,
-                     {name: blobs[0].data for name, blobs in solver.net.params.items()},
-                     [solver.param.max_iter, round(solver.param.base_lr, 6), solver.param.display]]
+        out[kind] = [
+            losses,
+            solver.iter,
+            calls,
+            tested,
+            {name: blobs[0].data for name, blobs in solver.net.params.items()},
+            [solver.param.max_iter, round(solver.param.base_lr, 6), solver.param.display],
+        ]
     out["lr"] = round(caffe.SGDSolver("solver.prototxt").lr, 6)
-    out["classes"] = [type(caffe.get_solver("solver.prototxt")).__name__ != "",
-                      isinstance(solver, caffe.SGDSolver.__mro__[1])]
+    out["classes"] = [
+        type(caffe.get_solver("solver.prototxt")).__name__ != "",
+        isinstance(solver, caffe.SGDSolver.__mro__[1]),
+    ]
     # A step by hand.
     solver = caffe.SGDSolver("solver.prototxt")
     filled(solver.net)
@@ -344,15 +373,23 @@ def scripts_of_text():
     with open("net.prototxt") as file:
         text_format.Merge(file.read(), proto)
     proto.layer[1].ClearField("top")
-    return {"stages": [
-        list(caffe.Net("stages.prototxt", caffe.TEST, level, stages)._layer_names)
-        for level in (0, 1) for stages in (None, ["a"], ["a", "b"])
-    ], "layers": len(proto.layer)}
+    return {
+        "stages": [
+            list(caffe.Net("stages.prototxt", caffe.TEST, level, stages)._layer_names)
+            for level in (0, 1)
+            for stages in (None, ["a"], ["a", "b"])
+        ],
+        "layers": len(proto.layer),
+    }
 
 
 def plain(value):
     if isinstance(value, np.ndarray):
-        return {"shape": list(value.shape), "dtype": str(value.dtype), "values": value.ravel().tolist()}
+        return {
+            "shape": list(value.shape),
+            "dtype": str(value.dtype),
+            "values": value.ravel().tolist(),
+        }
     if isinstance(value, dict):
         return {key: plain(item) for key, item in sorted(value.items())}
     if isinstance(value, (list, tuple)):

@@ -28,8 +28,10 @@ def read(library, path):
     solver = os.path.basename(path).startswith("solver")
     kind = "SolverParameter" if solver else "NetParameter"
     reader = (
-        "ReadSolverParamsFromTextFileOrDie" if solver
-        else "ReadNetParamsFromBinaryFileOrDie" if path.endswith(".caffemodel")
+        "ReadSolverParamsFromTextFileOrDie"
+        if solver
+        else "ReadNetParamsFromBinaryFileOrDie"
+        if path.endswith(".caffemodel")
         else "ReadNetParamsFromTextFileOrDie"
     )
     mangled = "{}{}".format(len(kind), kind)

@@ -50,7 +50,9 @@ def run(case, arrays):
             net.backward()
             for name in net.inputs:
                 if name not in case["without_gradient"]:
-                    results["pass {}: diff of {}".format(number, name)] = net.blobs[name].diff.copy()
+                    results["pass {}: diff of {}".format(number, name)] = net.blobs[
+                        name
+                    ].diff.copy()
         for layer, blobs in net.params.items():
             for place, blob in enumerate(blobs):
                 key = "pass {}: {{}} of param {} of {}".format(number, place, layer)

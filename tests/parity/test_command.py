@@ -143,12 +143,15 @@ def test_lines_of_debug_info(logs):
 
 def test_nets_states_and_weights_of_a_solver(bvlc, folder):
     """train_net, several test nets, states by stage and level, weights in the solver."""
-    staged = (folder / "net.prototxt").read_text() + """
+    staged = (
+        (folder / "net.prototxt").read_text()
+        + """
 layer { name: "probability"  type: "Softmax"  bottom: "ip2"  top: "probability"
   include { phase: TEST  stage: "extra" } }
 layer { name: "mean"  type: "Reduction"  bottom: "ip2"  top: "mean"
   reduction_param { operation: MEAN }  include { min_level: 2 } }
 """
+    )
     (folder / "staged.prototxt").write_text(staged)
     name = write_solver(
         folder,

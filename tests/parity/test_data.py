@@ -639,7 +639,7 @@ def test_hdf5_output_holds_one_batch(tmp_path):
     path = tmp_path / "out.h5"
     text = (
         'layer { name: "a"  type: "DummyData"  top: "a"  top: "b"'
-        '  dummy_data_param { shape { dim: 2 } data_filler { value: 1 } } }'
+        "  dummy_data_param { shape { dim: 2 } data_filler { value: 1 } } }"
         'layer { name: "output"  type: "HDF5Output"  bottom: "a"  bottom: "b"'
         f' hdf5_output_param {{ file_name: "{path}" }} }}'
     )

@@ -56,9 +56,7 @@ def test_label_out_of_range(layer_type, label):
 @pytest.mark.parametrize("layer_type", ["SoftmaxWithLoss", "Accuracy"])
 def test_ignored_label_may_be_out_of_range(layer_type):
     parameter = "accuracy_param" if layer_type == "Accuracy" else "loss_param"
-    net = net_of(
-        one(layer_type, f"{parameter} {{ ignore_label: 255 }}"), x=(2, 3), label=(2,)
-    )
+    net = net_of(one(layer_type, f"{parameter} {{ ignore_label: 255 }}"), x=(2, 3), label=(2,))
     net.blobs["label"].set_data(torch.tensor([255.0, 1]))
     net.forward()
     net.blobs["label"].set_data(torch.tensor([254.0, 1]))
@@ -92,9 +90,7 @@ def test_message(layer_type, parameters, x, label, message):
 
 def test_matrix_of_other_size():
     with pytest.raises(CaffeError, match="its matrix has 4 values, expected 9 for 3 classes"):
-        net_of(
-            one("InfogainLoss", bottoms=("x", "label", "h")), x=(4, 3), label=(4,), h=(2, 2)
-        )
+        net_of(one("InfogainLoss", bottoms=("x", "label", "h")), x=(4, 3), label=(4,), h=(2, 2))
 
 
 @pytest.mark.parametrize("top_k", [0, 4])
@@ -117,9 +113,7 @@ def test_gradient_for_labels(bottoms):
 
 def test_second_top_is_the_softmax():
     """BVLC Caffe 1.0 refuses a second top of SoftmaxWithLoss, so that there is no parity case."""
-    both = one(
-        "SoftmaxWithLoss", "loss_weight: 1 loss_weight: 0", tops=("top", "probabilities")
-    )
+    both = one("SoftmaxWithLoss", "loss_weight: 1 loss_weight: 0", tops=("top", "probabilities"))
     net = net_of(both, "force_backward: true", x=(4, 3), label=(4,))
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     net.blobs["x"].set_data(x)

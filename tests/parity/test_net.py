@@ -293,8 +293,12 @@ def outcomes(bvlc, tmp_path_factory):
         path.write_text(net.net)
         described.append(
             {
-                "net": str(path), "phase": net.phase, "level": net.level,
-                "stages": list(net.stages), "passes": list(net.passes), "seed": SEED,
+                "net": str(path),
+                "phase": net.phase,
+                "level": net.level,
+                "stages": list(net.stages),
+                "passes": list(net.passes),
+                "seed": SEED,
             }  # fmt: skip
         )
     (folder / "nets.json").write_text(json.dumps(described))

@@ -44,9 +44,7 @@ WRONG = {
         ["layer relu (ReLU)", "no layer makes its bottom 'elephant'"],
     ),
     "a bottom that only the other phase makes": (
-        X
-        + inner("only", more="include { phase: TEST }")
-        + layer("ReLU", "relu", "only"),
+        X + inner("only", more="include { phase: TEST }") + layer("ReLU", "relu", "only"),
         ["layer relu (ReLU)", "layer only", "include or exclude rules"],
     ),
     "a layer before the one that it reads": (
@@ -222,7 +220,9 @@ WRONG = {
     ),
     "a coeff for a product": (
         X
-        + layer("Eltwise", "sum", "x x", more="eltwise_param { operation: PROD coeff: 1 coeff: 2 }"),
+        + layer(
+            "Eltwise", "sum", "x x", more="eltwise_param { operation: PROD coeff: 1 coeff: 2 }"
+        ),
         ["layer sum (Eltwise)", "operation: SUM", "PROD"],
     ),
     "no tiles": (X + layer("Tile", "tile"), ["layer tile (Tile)", "tiles is 0"]),
@@ -294,9 +294,11 @@ def test_wrong_numbers_are_found_when_they_come(text, values, parts):
 
 def test_a_layer_type_of_a_name_that_is_taken_is_refused():
     before = dict(layers.LAYERS)
-    with pytest.raises(CaffeError, match=r"'ReLU' is registered by torchcaffe\.layers\.neuron\.ReLU"):
+    with pytest.raises(
+        CaffeError, match=r"'ReLU' is registered by torchcaffe\.layers\.neuron\.ReLU"
+    ):
         layers.layer("ReLU")(type("Other", (layers.Layer,), {}))
-    assert layers.LAYERS == before
+    assert before == layers.LAYERS
 
 
 def test_a_shape_that_no_longer_fits_is_found_when_it_comes():
@@ -309,8 +311,10 @@ def test_a_shape_that_no_longer_fits_is_found_when_it_comes():
 
 
 def test_layers_of_one_name_in_different_phases_are_fine():
-    text = X + inner("one", more="include { phase: TRAIN }") + inner(
-        "one", top="other", more="include { phase: TEST }"
+    text = (
+        X
+        + inner("one", more="include { phase: TRAIN }")
+        + inner("one", top="other", more="include { phase: TEST }")
     )
     assert net(text).outputs == ["one"]
     assert net(text, caffe_pb2.TEST).outputs == ["other"]

@@ -30,7 +30,10 @@ FILES = {
     "full_convolution.prototxt": FEATURES.replace('"ip"', '"ip-conv"')
     .replace("InnerProduct", "Convolution")
     .replace("inner_product_param {", "convolution_param { kernel_size: 4"),
-    "net.prototxt": "force_backward: true\n" + LABEL + FEATURES + """
+    "net.prototxt": "force_backward: true\n"
+    + LABEL
+    + FEATURES
+    + """
 layer { name: "loss"  type: "SoftmaxWithLoss"  bottom: "ip"  bottom: "label"  top: "loss"
   loss_weight: 2 }
 layer { name: "prob"  type: "Softmax"  bottom: "ip"  top: "prob" }
@@ -104,7 +107,9 @@ def assert_same(got, expected, where):
             assert abs(a - b) <= TOLERANCE * largest, (where, got, expected)
     elif isinstance(expected, dict) and expected.keys() == {"net"}:
         # As messages: protocol buffers of different ages write the number 1.0 as 1 or 1.0.
-        a, b = (read.parse(text["net"], caffe_pb2.NetParameter(), where) for text in (got, expected))
+        a, b = (
+            read.parse(text["net"], caffe_pb2.NetParameter(), where) for text in (got, expected)
+        )
         assert a == b, where
     elif isinstance(expected, dict):
         assert got.keys() == expected.keys(), where

@@ -96,7 +96,9 @@ def test_an_index_mask_keeps_channels_last(tmp_path):
     rng = np.random.default_rng(SEED)
     x = torch.from_numpy(rng.standard_normal((2, 3, 8, 6)).astype(np.float32))
     values, index = torch.nn.functional.max_pool2d(x, 2, return_indices=True)
-    net = layer_net(tmp_path, "gcnet_layers.MaxUnpool", {"values": (2, 3, 4, 3), "mask": (2, 3, 4, 3)})
+    net = layer_net(
+        tmp_path, "gcnet_layers.MaxUnpool", {"values": (2, 3, 4, 3), "mask": (2, 3, 4, 3)}
+    )
     layer = net.layers[-1]
     assert layer.takes_index_mask
     inputs = [each.contiguous(memory_format=torch.channels_last) for each in (values, index)]
@@ -207,7 +209,9 @@ def test_programs_run_as_by_python(tmp_path):
     ended = run(["scripts/script.py", "a", "--help"], tmp_path)
     assert ended.stdout == f"['scripts/script.py', 'a', '--help'] {folder} 7\n", ended.stderr
     assert ended.returncode == 3
-    ended = run(["-c", "import sys, caffe; print(sys.argv, sys.path[0] == '', caffe.TEST)", "x"], tmp_path)
+    ended = run(
+        ["-c", "import sys, caffe; print(sys.argv, sys.path[0] == '', caffe.TEST)", "x"], tmp_path
+    )
     assert ended.stdout == "['-c', 'x'] True 1\n", ended.stderr
     ended = run(["-m", "beside_module", "x"], tmp_path)
     assert "No module named beside_module" in ended.stderr

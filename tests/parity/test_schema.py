@@ -84,7 +84,7 @@ def v1_layer(chance, number):
         ("exclude", '{ stage: "s" }'), ("blobs", "{ num: 1 data: 0.25 diff: 1 }"),
     ):  # fmt: skip
         lines += [f"{field}: {value}".replace(": {", " {")] * chance.choice((0, 0, 1, 2, 3))
-    transforms = "scale: 0.5  mean_file: 'm'  crop_size: 3  mirror: true".split("  ")
+    transforms = ["scale: 0.5", "mean_file: 'm'", "crop_size: 3", "mirror: true"]
     for field, value in (
         ("convolution_param", "num_output: 3  kernel_size: 2"),
         ("data_param", "source: 'x'"),
@@ -193,7 +193,11 @@ def test_old_files_are_upgraded_as_by_bvlc(bvlc, tmp_path, monkeypatch):
                 file.write(parsed.SerializeToString())
             if parsed.layer or parsed.layers:
                 files[f"{name}.caffemodel"] = text
-    command = [bvlc / "bin" / "python3", REPOSITORY / "tests" / "parity" / "read_by_bvlc.py", *files]
+    command = [
+        bvlc / "bin" / "python3",
+        REPOSITORY / "tests" / "parity" / "read_by_bvlc.py",
+        *files,
+    ]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, f"seed {SEED}\n{ended.stderr[-2000:]}"
     for name, text in files.items():
@@ -210,7 +214,10 @@ def test_old_files_are_upgraded_as_by_bvlc(bvlc, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text, parts",
     [
-        ("layers { layer { name: 'a' type: 'convolution' } }", ["layer a", "'convolution'", "conv"]),
+        (
+            "layers { layer { name: 'a' type: 'convolution' } }",
+            ["layer a", "'convolution'", "conv"],
+        ),
         ("layers { layer { name: 'a' type: 'relu' } bottom: 'x' }", ["layer a", "'x'"]),
         (
             "input: 'x'  layers { layer { type: 'padding' } bottom: 'x' top: 'p' }\n"

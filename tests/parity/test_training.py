@@ -100,7 +100,9 @@ class Engine:
 @pytest.fixture(scope="module")
 def engines(bvlc):
     """BVLC Caffe and torchcaffe."""
-    return Engine("bvlc", bvlc / "bin" / "python3"), Engine("torch", sys.executable, "-m", "torchcaffe")
+    return Engine("bvlc", bvlc / "bin" / "python3"), Engine(
+        "torch", sys.executable, "-m", "torchcaffe"
+    )
 
 
 def loaded(path):

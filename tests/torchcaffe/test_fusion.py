@@ -141,7 +141,9 @@ def test_weights_with_the_normalisation_in_them(chain, scales, layer_type, bias)
     pair = []
     for _ in range(2):
         net = net_of(CHAINS[chain], caffe_pb2.TEST)
-        text = text_format.MessageToString(net.parameter).replace('"Convolution"', f'"{layer_type}"')
+        text = text_format.MessageToString(net.parameter).replace(
+            '"Convolution"', f'"{layer_type}"'
+        )
         parameter = text_format.Parse(text, caffe_pb2.NetParameter())
         parameter.layer[1].convolution_param.bias_term = not bias
         parameter.state.phase = caffe_pb2.TEST
@@ -215,7 +217,10 @@ def test_a_run_that_ends_inside_a_step_takes_it_apart(part):
             net.backward(start=relu)
     ours, theirs = everything(fused), everything(plain)
     if part == "forward":
-        ours, theirs = ({name: values[name] for name in ("y", "param 1", "param 2")} for values in (ours, theirs))
+        ours, theirs = (
+            {name: values[name] for name in ("y", "param 1", "param 2")}
+            for values in (ours, theirs)
+        )
     assert_equal(ours, theirs)
 
 

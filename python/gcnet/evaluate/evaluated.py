@@ -10,8 +10,8 @@ In a run folder, or in its `on-<database>` for a test on another index:
                    it made); of a model with pictures, `pictured` (the numbers of some test images,
                    up to 8 of each fold) and `pictures` (what it made of them)
 `results.json`     written last: the numbers (gcnet.evaluate.scores), and what they belong to: the
-                   index, the finished folds' caffemodels, predictions.csv and outputs.npz, each with
-                   its SHA-256, and one digest over all of this
+                   index, the finished folds' caffemodels, predictions.csv and outputs.npz, each
+                   with its SHA-256, and one digest over all of this
 ================== ============================================================================
 """
 
@@ -123,8 +123,7 @@ def other_indices(run):
             found.append(ROOT / json.loads(path.read_text(encoding="utf-8"))["index"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{portable(path)}: not readable ({error}); "
-                f"delete {portable(path.parent)}"
+                f"{portable(path)}: not readable ({error}); delete {portable(path.parent)}"
             ) from None
     return found
 
@@ -138,9 +137,7 @@ def load(run, index=None):
     folder = folder_of(run, index)
     check_folds(run)
     if index is not None and not Path(index).is_file():
-        raise InputError(
-            f"{portable(index)}: is gone; restore it, or delete {portable(folder)}"
-        )
+        raise InputError(f"{portable(index)}: is gone; restore it, or delete {portable(folder)}")
     path = folder / "results.json"
     if not path.is_file():
         raise InputError(f"{portable(folder)}: is not evaluated; {_remedy(run, index)}")

@@ -28,8 +28,9 @@ def central_crop(images):
 def forward(run, fold, images, blobs, references=None, threads=None):
     """{blob: float32 N x ...} that a fold's net makes of `images`, uint8 N x 64 x 64.
 
-    A model that is shown the reference needs `references`, too. `threads` as of Engine.run_module. Raises
-    InputError if the run's engine is not installed, the caffemodel is truncated or of another net.
+    A model that is shown the reference needs `references`, too. `threads` as of Engine.run_module.
+    Raises InputError if the run's engine is not installed, the caffemodel is truncated or of
+    another net.
     """
     deploy = run.fold_folder(fold) / "deploy.prototxt"
     tops = {top for layer in prototxt.net(deploy).layer for top in layer.top}

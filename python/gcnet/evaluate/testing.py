@@ -73,7 +73,9 @@ def test(run, index=None):
         np.concatenate([part.blobs[PROBABILITIES] for part in parts]),
     )
     results = _results(run, index, predictions, _generation(run.model, parts))
-    evaluated.write(evaluated.folder_of(run, index), predictions, _arrays(run.model, parts), results)
+    evaluated.write(
+        evaluated.folder_of(run, index), predictions, _arrays(run.model, parts), results
+    )
     return evaluated.load(run, index)
 
 
@@ -104,9 +106,7 @@ def _arrays(model, parts):
     if model.generated is not None:
         arrays["generated"] = _pixels(all_of(model.generated)[:, 0])
     if model.pictures is not None:
-        pictured = [
-            shown_faces.spread(part.records) for part in parts
-        ]
+        pictured = [shown_faces.spread(part.records) for part in parts]
         starts = np.cumsum([0, *(len(part.records) for part in parts[:-1])])
         arrays["pictured"] = np.concatenate(
             [start + np.array(places) for start, places in zip(starts, pictured, strict=True)]
@@ -186,8 +186,9 @@ def _check_references(run, records):
     for record in records:
         if not record["reference"]:
             raise InputError(
-                f"{record['image']}: has no reference, which {run.name} ({run.settings.net}) compares it with; "
-                "give a neutral image of its subject in the index, or evaluate another net"
+                f"{record['image']}: has no reference, which {run.name} ({run.settings.net}) "
+                "compares it with; give a neutral image of its subject in the index, or evaluate "
+                "another net"
             )
 
 

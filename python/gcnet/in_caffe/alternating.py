@@ -95,7 +95,9 @@ def _order(name):
     except ModuleNotFoundError as error:
         if not (name + ".").startswith(error.name + "."):
             raise
-        raise InputError("{}: no such Python module; PYTHONPATH says where it is".format(name))
+        raise InputError(
+            "{}: no such Python module; PYTHONPATH says where it is".format(name)
+        ) from None
     for needed in ("SHARING", "iteration"):
         if not hasattr(order, needed):
             raise InputError("{}: has no {}".format(order.__file__, needed))
@@ -119,7 +121,7 @@ def _parameter(path):
         with open(path) as file:
             return text_format.Parse(file.read(), caffe_pb2.SolverParameter())
     except text_format.ParseError as error:
-        raise InputError("{}: {}".format(path, error))
+        raise InputError("{}: {}".format(path, error)) from None
 
 
 def _check(files, parameters):
@@ -230,7 +232,7 @@ def _naming(what):
     try:
         yield
     except getattr(caffe, "CaffeError", RuntimeError) as error:
-        raise InputError("{}: {}".format(what, error))
+        raise InputError("{}: {}".format(what, error)) from None
 
 
 def _addresses(net):

@@ -76,9 +76,9 @@ def read_set(folder):
             described = json.load(file)
         return {name: described[name] for name in ("iteration", "steps", "memory")}
     except FileNotFoundError:
-        raise InputError("{}: no such file; {} is no snapshot".format(path, folder))
+        raise InputError("{}: no such file; {} is no snapshot".format(path, folder)) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError("{}: not readable ({})".format(path, error))
+        raise InputError("{}: not readable ({})".format(path, error)) from None
 
 
 def state_path(folder, solver):
@@ -123,7 +123,7 @@ class SetWriter:
         try:
             text = json.dumps(described, indent=1)
         except TypeError as error:
-            raise InputError("the memory of the order is no JSON ({})".format(error))
+            raise InputError("the memory of the order is no JSON ({})".format(error)) from None
         with open(os.path.join(self._partial, SET), "w") as file:
             file.write(text + "\n")
         if os.path.isdir(place):

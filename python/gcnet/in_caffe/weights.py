@@ -12,7 +12,7 @@ def parse(path, message):
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError:
-        raise InputError("{}: no such file".format(path))
+        raise InputError("{}: no such file".format(path)) from None
     if not content:
         raise InputError("{}: is empty (0 bytes); train or copy it again".format(path))
     try:
@@ -22,7 +22,7 @@ def parse(path, message):
             "{}: truncated or no {} file; train or copy it again".format(
                 path, message.DESCRIPTOR.name
             )
-        )
+        ) from None
     return message
 
 

@@ -1,7 +1,7 @@
 """Runs evaluated and reported: tested where they are not yet, drawn, told, and put into tables.
 
-The numbers are whole before anything is drawn (gcnet.evaluate). What is drawn of them can be deleted
-and is drawn again from the files that the test left.
+The numbers are whole before anything is drawn (gcnet.evaluate). What is drawn of them can be
+deleted and is drawn again from the files that the test left.
 """
 
 import sys
@@ -26,8 +26,8 @@ DRAWN = {"readings", "figures"}
 def evaluate(run, index=None):
     """Test the finished folds of a Run and draw what came out; returns the Evaluated.
 
-    `index` and what is raised as of testing.test. Beside the files of evaluated.py come report.html,
-    confusion.png, curves.png and the model's pictures.
+    `index` and what is raised as of testing.test. Beside the files of evaluated.py come
+    report.html, confusion.png, curves.png and the model's pictures.
     """
     (evaluated.folder_of(run, index) / REPORT).unlink(missing_ok=True)
     tested = testing.test(run, index)
@@ -54,7 +54,7 @@ def draw(tested):
 
 
 def up_to_date(run, index=None):
-    """The Evaluated of a Run, tested and drawn anew only where its files are not of what is trained.
+    """The Evaluated of a Run, tested and drawn only where its files are not of what is trained.
 
     Raises InputError as `evaluate` does.
     """

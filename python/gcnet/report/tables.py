@@ -113,7 +113,9 @@ def _accuracy(group):
     first = group[0]
     database = database_name(first.run.settings.index)
     baseline, problem = _only_baseline(group)
-    of_papers = [table.title for table in published.tables_for(first.run.settings.classes, database)]
+    of_papers = [
+        table.title for table in published.tables_for(first.run.settings.classes, database)
+    ]
     rows, content, notes = [], [], [SYMBOLS]
     if problem:
         notes.append(problem)
@@ -133,8 +135,12 @@ def _accuracy(group):
         frame, sequence = one.results["frame"], one.results["sequence"]
         rows.append(
             (
-                _model(one), _folds(one),
-                mean_text(frame), _pooled(frame), mean_text(sequence), _pooled(sequence),
+                _model(one),
+                _folds(one),
+                mean_text(frame),
+                _pooled(frame),
+                mean_text(sequence),
+                _pooled(sequence),
                 *_difference(difference),
                 *(_number(accuracies[title]) for title in of_papers),
                 one.name,
@@ -152,8 +158,8 @@ def _accuracy(group):
         )
     if any(row["difference_to_cnn"] for row in content):
         notes.append(
-            f"Difference to the {_model(baseline)}: percentage points by sequence, on the same test images; p of "
-            "no difference, two-sided, paired bootstrap over subjects "
+            f"Difference to the {_model(baseline)}: percentage points by sequence, on the same "
+            "test images; p of no difference, two-sided, paired bootstrap over subjects "
             f"({1 / statistics.DRAWS} is the least)"
         )
     if any(len(row["folds"]) < FOLDS for row in content):
@@ -195,7 +201,7 @@ def _only_baseline(group):
 
 
 def _baseline_title(baseline):
-    """What the differences are to; without a run of it in the table, the first baseline there is."""
+    """What the differences are to; without a run of one in the table, the first that there is."""
     if baseline is not None:
         return _model(baseline)
     return next((model.title for model in models.those(lambda one: one.is_baseline)), "baseline")
@@ -303,7 +309,9 @@ def _start_alike(group):
         by_parts.setdefault(frozenset(one.run.model.starts_from), set()).add(_weights(one))
     if any(len(starts) > 1 for starts in by_parts.values()):
         return False
-    by_size = sorted(((parts, *starts) for parts, starts in by_parts.items()), key=lambda p: len(p[0]))
+    by_size = sorted(
+        ((parts, *starts) for parts, starts in by_parts.items()), key=lambda p: len(p[0])
+    )
     return all(
         fewer <= more and len(more - fewer) <= len(more_parts - fewer_parts)
         for (fewer_parts, fewer), (more_parts, more) in itertools.pairwise(by_size)
@@ -319,7 +327,8 @@ def _recall(group):
         ("model", "folds", *names, "run folder"),
         [
             (
-                _model(one), _folds(one),
+                _model(one),
+                _folds(one),
                 *(_number(one.results["recall"][name]) for name in names),
                 one.name,
             )  # fmt: skip

@@ -147,7 +147,12 @@ def _draw_face(axes, panel, i):
     axes.imshow(panel.faces[i], cmap="gray", vmin=0, vmax=255, extent=place, zorder=3)
     axes.add_patch(
         Rectangle(
-            (x - half, y - half), 2 * half, 2 * half, fill=False, linewidth=1.4, zorder=4,
+            (x - half, y - half),
+            2 * half,
+            2 * half,
+            fill=False,
+            linewidth=1.4,
+            zorder=4,
             edgecolor=tint(panel.expressions[i], panel.expressiveness[i]),
         )  # fmt: skip
     )

@@ -18,7 +18,7 @@ from gcnet_base.protocol import FOLDS
 
 
 def parse_folds(text):
-    """"0-9", "0,3" or "0,4-6" as a list of folds. Raises InputError outside 0 to 9."""
+    """ "0-9", "0,3" or "0,4-6" as a list of folds. Raises InputError outside 0 to 9."""
     chosen = []
     for part in text.split(","):
         match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)

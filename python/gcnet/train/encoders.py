@@ -51,7 +51,7 @@ PARTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What decides the outcome of a pre-training. `max_iter`, `batch` None: what solver, net say."""
+    """What decides a pre-training's outcome. `max_iter`, `batch` None: what solver, net say."""
 
     part: str
     index: str
@@ -213,7 +213,9 @@ def _rendered(paths, messages, settings, path, lmdbs, data, device):
         test_batch = prototxt.value(net, "data_param.batch_size", "data", "TEST")
     test_iter = -(-data["test"]["records"] // test_batch)
     with sources.naming(paths["solver"]):
-        rendering.fit_solver(solver, path, settings["max_iter"], test_iter, settings["seed"], device)
+        rendering.fit_solver(
+            solver, path, settings["max_iter"], test_iter, settings["seed"], device
+        )
     return {name: prototxt.text(message, paths[name]) for name, message in messages.items()}
 
 

@@ -69,9 +69,7 @@ def locked(folder):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"{portable(folder)}: is being trained by another process"
-            ) from None
+            raise InputError(f"{portable(folder)}: is being trained by another process") from None
         yield file
 
 

@@ -16,9 +16,7 @@ def train(flags):
     if not flags.solver:
         raise CaffeError("Need a solver definition to train: give -solver FILE")
     if flags.snapshot and flags.weights:
-        raise CaffeError(
-            "Give a snapshot to resume training or weights to finetune but not both."
-        )
+        raise CaffeError("Give a snapshot to resume training or weights to finetune but not both.")
     effects = {}
     for name in ("sigint_effect", "sighup_effect"):
         if flags[name] not in ("stop", "snapshot", "none"):
@@ -57,9 +55,7 @@ class Signals:
         self._asked = []
 
     def __enter__(self):
-        self._before = {
-            number: signal.signal(number, self._received) for number in self._effects
-        }
+        self._before = {number: signal.signal(number, self._received) for number in self._effects}
         return self
 
     def __exit__(self, *error):

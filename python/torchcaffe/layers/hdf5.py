@@ -158,9 +158,7 @@ class HDF5Output(Layer):
         )
         arrays = {}
         for name, bottom in zip(("data", "label"), bottoms):
-            self.check(
-                bottom.dim() <= 4, f"got {bottom.dim()} axes for {name}, expected at most 4"
-            )
+            self.check(bottom.dim() <= 4, f"got {bottom.dim()} axes for {name}, expected at most 4")
             shape = (*bottom.shape, 1, 1, 1, 1)[:4]
             arrays[name] = bottom.reshape(shape).cpu().numpy()
         with self._open("a") as file:

@@ -89,9 +89,7 @@ class ClassLoss(Loss, Layer):
         """The labels with the scores' axes (1 along the classes), which ones count, the divisor."""
         shape = list(bottoms[0].shape)
         classes, shape[self.axis] = shape[self.axis], 1
-        labels, counted = class_labels(
-            self, bottoms[1].reshape(shape), classes, self.ignored_label
-        )
+        labels, counted = class_labels(self, bottoms[1].reshape(shape), classes, self.ignored_label)
         divisor = normalizer(
             self.normalization(_MODES.VALID),
             math.prod(shape[: self.axis]),

@@ -249,9 +249,7 @@ class Scale(BroadcastLayer):
         given = self.given = self.parameter.scale_param
         small = shapes[1] if len(shapes) > 1 else self.span(shapes[0])
         if len(shapes) == 1:
-            self.add_parameter(
-                small, given.filler if given.HasField("filler") else _constant(1)
-            )
+            self.add_parameter(small, given.filler if given.HasField("filler") else _constant(1))
         self.has_bias = given.bias_term
         if self.has_bias:
             self.add_parameter(small, given.bias_filler)

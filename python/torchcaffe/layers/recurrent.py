@@ -124,8 +124,7 @@ class Recurrent(ComputedLayer):
             static = shapes[2]
             self.check(
                 static[:1] == x[1:2] and math.prod(static[1:]) == self._static_size,
-                f"its third bottom, x_static, is {static}, "
-                f"expected {x[1]} x {self._static_size}",
+                f"its third bottom, x_static, is {static}, expected {x[1]} x {self._static_size}",
             )
         state = (1, x[1], self.parameter.recurrent_param.num_output)
         for place in range(self._exposed):

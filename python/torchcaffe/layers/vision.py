@@ -319,9 +319,7 @@ class Window:
             )
             width = padded.shape[3]
             return values, (places // width - top) * x.shape[3] + places % width - left
-        sums = torch.nn.functional.avg_pool2d(
-            padded, self.kernel, self.stride, divisor_override=1
-        )
+        sums = torch.nn.functional.avg_pool2d(padded, self.kernel, self.stride, divisor_override=1)
         rows, columns = (
             torch.tensor(
                 [min(kernel, size + 2 * pad - i * stride) for i in range(count)], device=x.device

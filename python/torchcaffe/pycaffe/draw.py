@@ -101,8 +101,10 @@ def dot_text(net, rankdir="LR", label_edges=True, phase=None, display_lrm=False)
 
 def _is_in(layer, phase):
     state = caffe_pb2.NetState(phase=phase)
-    rules = [caffe_pb2.NetStateRule(phase=rule.phase) if rule.HasField("phase")
-             else caffe_pb2.NetStateRule() for rule in (*layer.include, *layer.exclude)]  # fmt: skip
+    rules = [
+        caffe_pb2.NetStateRule(**({"phase": rule.phase} if rule.HasField("phase") else {}))
+        for rule in (*layer.include, *layer.exclude)
+    ]
     met = [meets(state, rule) for rule in rules]
     return any(met) if layer.include else not any(met)
 

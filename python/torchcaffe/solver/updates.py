@@ -185,6 +185,3 @@ def add_scaled(targets, values, factors):
         torch._foreach_add_(
             [targets[place] for place in places], [values[place] for place in places], alpha=factor
         )
-
-
-

@@ -127,9 +127,11 @@ def test_summary_counts_beside_the_papers(root, capsys):
     assert lines["neutral"] == ["3", "3", "3"]
     assert lines["all"] == ["3", "3", "15", "327", "of", "118", "subjects"]
     assert "cohn-kanade-images/S005/001: frames are not numbered 1, 2, 3 ..." in text
-    for note in ("cohn-kanade-images has 3 subjects; expected 123",
-                 "cohn-kanade-images has 5 sequences; expected 593",
-                 "Emotion has 3 label files; expected 327"):
+    for note in (
+        "cohn-kanade-images has 3 subjects; expected 123",
+        "cohn-kanade-images has 5 sequences; expected 593",
+        "Emotion has 3 label files; expected 327",
+    ):
         assert f"note: {note}" in text
     assert f"{root.parent / 'out' / 'index.csv'}: written, 15 images" in text
 

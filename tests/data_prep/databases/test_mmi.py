@@ -93,9 +93,7 @@ def test_frames_are_those_that_were_drawn_upright_and_gray(tmp_path):
     shapes = {}
     for row in rows:
         session = planned[row.sequence]
-        drawn = cv2.cvtColor(
-            synthetic.draw(SMALL, session)[int(row.frame) - 1], cv2.COLOR_BGR2GRAY
-        )
+        drawn = cv2.cvtColor(synthetic.draw(SMALL, session)[int(row.frame) - 1], cv2.COLOR_BGR2GRAY)
         if session.view == mmi.DUAL:
             drawn = drawn[:, 30:]  # S001 is frontal in the right half
         elif session.subject != "S053":

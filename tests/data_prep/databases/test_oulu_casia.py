@@ -108,8 +108,12 @@ def test_summary_counts_beside_the_papers(root, capsys):
     assert lines["anger"] == ["1", "1", "3", "80"]
     assert lines["fear"] == ["0", "0", "0", "80"]
     assert lines["all"] == ["2", "3", "13", "480", "of", "80", "subjects"]
-    for note in ("VL/Strong has 2 subjects; expected 80", "VL/Strong has 3 sequences; expected 480",
-                 "P001 has 2 expressions; expected 6", "P070 has 1 expressions; expected 6"):
+    for note in (
+        "VL/Strong has 2 subjects; expected 80",
+        "VL/Strong has 3 sequences; expected 480",
+        "P001 has 2 expressions; expected 6",
+        "P070 has 1 expressions; expected 6",
+    ):
         assert f"note: {note}" in text
 
 

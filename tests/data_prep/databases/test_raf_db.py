@@ -59,9 +59,7 @@ def test_a_full_tree_is_read_to_the_authors_counts(full, capsys, split, expected
 
 
 def test_labels_and_landmarks_are_those_of_the_image(root):
-    codes = dict(
-        line.split() for line in (root / "basic" / raf_db.LABELS).read_text().splitlines()
-    )
+    codes = dict(line.split() for line in (root / "basic" / raf_db.LABELS).read_text().splitlines())
     for row in table(root):
         name = row.image.rsplit("/", 1)[1]
         assert row.label == raf_db.CODES[codes[name]]
@@ -210,7 +208,8 @@ HALF_EXTRACTED = {
         "EmoLabel: no list_patition_label.txt",
     ),
     "unreadable label file": (
-        lambda root: make_unreadable(root / "basic" / raf_db.LABELS), "cannot be read",
+        lambda root: make_unreadable(root / "basic" / raf_db.LABELS),
+        "cannot be read",
     ),
     "archive not unpacked": (
         lambda root: shutil.rmtree(root / "basic/Image/original"),

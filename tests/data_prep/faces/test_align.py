@@ -213,7 +213,7 @@ def test_images_without_a_face_are_listed_and_left_out(tmp_path, astronaut, caps
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, astronaut):
-    points = {name: ASTRONAUT_POINTS for name in ("x.png", "x.jpg", "X.bmp")}
+    points = dict.fromkeys(("x.png", "x.jpg", "X.bmp"), ASTRONAUT_POINTS)
     path = photographs(tmp_path / "a", dict.fromkeys(points, astronaut), points)
     rows, _ = align.align(path, tmp_path / "faces", workers=1)
     assert [row.image for row in rows] == [f"images/me/{n}.png" for n in ("x", "x-2", "X-3")]

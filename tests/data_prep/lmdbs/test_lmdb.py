@@ -267,9 +267,7 @@ def refused(capsys, status, *parts):
 def test_class_without_training_sample(tmp_path, capsys):
     # Only S4 and S14, the test subjects of fold 3, show contempt.
     rows = [
-        row
-        for row in sequences()
-        if "contempt" not in row.sequence or row.subject in ("S4", "S14")
+        row for row in sequences() if "contempt" not in row.sequence or row.subject in ("S4", "S14")
     ]
     path = faces(tmp_path / "faces", rows)
     out = tmp_path / "lmdb"

@@ -23,15 +23,19 @@ SEED = 7
 
 
 def tree(root):
-    return {str(path.relative_to(root)): path.read_bytes()
-            for path in sorted(Path(root).rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(Path(root).rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory):
     root = tmp_path_factory.mktemp("synthetic") / "ckplus"
-    images = ckplus.write(root, Camera(seed=SEED), subjects=3, sequences=3, frames=4, workers=2,
-                          landmarks=True)
+    images = ckplus.write(
+        root, Camera(seed=SEED), subjects=3, sequences=3, frames=4, workers=2, landmarks=True
+    )
     return root, images
 
 
@@ -46,8 +50,9 @@ def render(subject, expression, colour=False, size=(320, 240), setting_seed=0):
 
 def test_same_seed_same_bytes_whatever_the_workers(database, tmp_path):
     again = tmp_path / "again"
-    ckplus.write(again, Camera(seed=SEED), subjects=3, sequences=3, frames=4, workers=1,
-                 landmarks=True)
+    ckplus.write(
+        again, Camera(seed=SEED), subjects=3, sequences=3, frames=4, workers=1, landmarks=True
+    )
     assert tree(again) == tree(database[0])
 
 
@@ -66,13 +71,18 @@ def test_layout_is_that_of_ckplus(database):
     sequences = {}
     for name in pictures:
         subject, sequence, frame = re.fullmatch(
-            r"cohn-kanade-images/(S\d{3})/(\d{3})/\1_\2_(\d{8})\.png", name).groups()
+            r"cohn-kanade-images/(S\d{3})/(\d{3})/\1_\2_(\d{8})\.png", name
+        ).groups()
         sequences.setdefault((subject, sequence), []).append(int(frame))
-        lines = files[f"Landmarks/{subject}/{sequence}/{subject}_{sequence}_{frame}"
-                      "_landmarks.txt"].decode().splitlines()
+        lines = (
+            files[f"Landmarks/{subject}/{sequence}/{subject}_{sequence}_{frame}_landmarks.txt"]
+            .decode()
+            .splitlines()
+        )
         assert len(lines) == 68
-        assert all(re.fullmatch(r"   \d\.\d{7}e[+-]\d\d   \d\.\d{7}e[+-]\d\d", line)
-                   for line in lines)
+        assert all(
+            re.fullmatch(r"   \d\.\d{7}e[+-]\d\d   \d\.\d{7}e[+-]\d\d", line) for line in lines
+        )
     assert len(sequences) == 9
     labels = 0
     for (subject, sequence), frames in sequences.items():
@@ -88,8 +98,9 @@ def test_layout_is_that_of_ckplus(database):
 
 
 def test_plan_is_balanced_and_leaves_some_unlabelled():
-    planned = ckplus.plan_sequences(subjects=118, sequences_per_subject=6, frames=11, seed=SEED,
-                                    unlabelled_fraction=0.2)
+    planned = ckplus.plan_sequences(
+        subjects=118, sequences_per_subject=6, frames=11, seed=SEED, unlabelled_fraction=0.2
+    )
     subjects = [sequence.subject for sequence in planned]
     assert subjects == sorted(subjects) and len(set(subjects)) == 118
     counts = {}
@@ -109,9 +120,24 @@ def test_existing_folder_is_refused_and_kept(tmp_path, capsys):
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
-    command = [sys.executable, "-m", "data_prep", "synthesize", "ckplus", tmp_path / "CK+",
-               "--subjects", "2", "--sequences", "1", "--frames", "2", "--size", "64x48",
-               "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep",
+        "synthesize",
+        "ckplus",
+        tmp_path / "CK+",
+        "--subjects",
+        "2",
+        "--sequences",
+        "1",
+        "--frames",
+        "2",
+        "--size",
+        "64x48",
+        "--workers",
+        "1",
+    ]
     endless = [*command, "--frames", "9999"]
     killed = subprocess.Popen(endless, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
     while not list(tmp_path.rglob("Emotion")) and killed.poll() is None:
@@ -127,15 +153,24 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
 def test_the_folder_may_be_empty_or_a_link_to_an_empty_one(tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "CK+").symlink_to(tmp_path / "disk")
-    ckplus.write(tmp_path / "CK+", Camera(size=(64, 48)), subjects=1, sequences=1, frames=2,
-                 workers=1)
+    ckplus.write(
+        tmp_path / "CK+", Camera(size=(64, 48)), subjects=1, sequences=1, frames=2, workers=1
+    )
     assert (tmp_path / "CK+").is_symlink()
     assert list((tmp_path / "disk").rglob("*.png"))
 
 
-@pytest.mark.parametrize("option, number", [("--subjects", "0"), ("--subjects", "1000"),
-                                            ("--frames", "1"), ("--sequences", "0"),
-                                            ("--people", "0"), ("--size", "8x8")])
+@pytest.mark.parametrize(
+    "option, number",
+    [
+        ("--subjects", "0"),
+        ("--subjects", "1000"),
+        ("--frames", "1"),
+        ("--sequences", "0"),
+        ("--people", "0"),
+        ("--size", "8x8"),
+    ],
+)
 def test_numbers_out_of_range_are_refused(tmp_path, capsys, option, number):
     try:
         status = main(["synthesize", "ckplus", str(tmp_path / "out"), option, number])
@@ -147,8 +182,15 @@ def test_numbers_out_of_range_are_refused(tmp_path, capsys, option, number):
 
 
 def test_few_people_look_alike_in_turn(tmp_path):
-    ckplus.write(tmp_path / "out", Camera(people=2, size=(64, 48)), subjects=3, sequences=1,
-                 frames=2, workers=1, unlabelled_fraction=0)
+    ckplus.write(
+        tmp_path / "out",
+        Camera(people=2, size=(64, 48)),
+        subjects=3,
+        sequences=1,
+        frames=2,
+        workers=1,
+        unlabelled_fraction=0,
+    )
     first, second, third = [
         cv2.GaussianBlur(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), (0, 0), 2).astype(float)
         for path in sorted(tmp_path.rglob("*_00000001.png"))
@@ -159,11 +201,20 @@ def test_few_people_look_alike_in_turn(tmp_path):
 def test_untidy_is_the_same_database_with_litter(tmp_path):
     trees = {}
     for untidy in (False, True):
-        ckplus.write(tmp_path / str(untidy), Camera(size=(64, 48)), subjects=1, sequences=2,
-                     frames=2, untidy=untidy, workers=1)
+        ckplus.write(
+            tmp_path / str(untidy),
+            Camera(size=(64, 48)),
+            subjects=1,
+            sequences=2,
+            frames=2,
+            untidy=untidy,
+            workers=1,
+        )
         trees[untidy] = tree(tmp_path / str(untidy))
-    names = {re.sub(r"\.(PNG|TXT)$", lambda suffix: suffix[0].lower(), name): content
-             for name, content in trees[True].items()}
+    names = {
+        re.sub(r"\.(PNG|TXT)$", lambda suffix: suffix[0].lower(), name): content
+        for name, content in trees[True].items()
+    }
     assert {name: names.get(name) for name in trees[False]} == trees[False]
     litter = [Path(name).name for name in names if name not in trees[False]]
     assert any(name.endswith(".PNG") for name in trees[True])
@@ -184,8 +235,10 @@ def test_landmarks_lie_in_the_image_and_in_ibug_order():
         assert (np.diff(jaw[3:14, 0]) > 0).all(), "jaw from the image's left to its right"
         assert jaw[8, 1] > points[57, 1] > points[51, 1] > points[33, 1] > points[27, 1]
         assert points[17:22, 0].max() < points[22:27, 0].min(), "left brow before right"
-        for outer, inner, upper, lower in ((36, 39, (37, 38), (40, 41)),
-                                           (45, 42, (43, 44), (46, 47))):
+        for outer, inner, upper, lower in (
+            (36, 39, (37, 38), (40, 41)),
+            (45, 42, (43, 44), (46, 47)),
+        ):
             assert abs(points[outer, 0] - points[27, 0]) > abs(points[inner, 0] - points[27, 0])
             assert points[list(upper), 1].mean() < points[list(lower), 1].mean()
         assert mouth[0, 0] == mouth[:, 0].min() and mouth[6, 0] == mouth[:, 0].max()
@@ -202,8 +255,9 @@ def test_landmarks_follow_the_action_units():
 
     def shape(**units):
         rng = np.random.default_rng(SEED)
-        points = renderer.render({int(unit[2:]): sides for unit, sides in units.items()},
-                                 rng).landmarks
+        points = renderer.render(
+            {int(unit[2:]): sides for unit, sides in units.items()}, rng
+        ).landmarks
         return points / np.linalg.norm(points[42:48].mean(0) - points[36:42].mean(0))
 
     rest = shape()
@@ -230,8 +284,10 @@ def test_apex_differs_from_neutral_but_the_subject_stays_the_nearest():
         apex.append(upper_face(render(subject, "happiness")))
     distances = np.array([[np.abs(a - n).mean() for n in neutral] for a in apex])
     assert (distances.argmin(1) == np.arange(len(subjects))).all(), distances
-    repeat = [np.abs(upper_face(render(s, "neutral", setting_seed=0)) - neutral[s]).mean()
-              for s in subjects]
+    repeat = [
+        np.abs(upper_face(render(s, "neutral", setting_seed=0)) - neutral[s]).mean()
+        for s in subjects
+    ]
     assert (np.diag(distances) > np.array(repeat) + 0.3).all()
 
 
@@ -256,8 +312,7 @@ def test_mtcnn_finds_the_faces_where_the_generator_says():
     for rendering in renderings:
         faces = detector.detect_faces(cv2.cvtColor(rendering.image, cv2.COLOR_GRAY2RGB))
         if faces:
-            points = np.array(list(max(faces, key=lambda f: f["confidence"])[
-                "keypoints"].values()))
+            points = np.array(list(max(faces, key=lambda f: f["confidence"])["keypoints"].values()))
             eye_distance = np.linalg.norm(rendering.five_points[1] - rendering.five_points[0])
             errors.append(np.linalg.norm(points - rendering.five_points, axis=1) / eye_distance)
     assert len(errors) >= 0.9 * len(renderings)

@@ -203,8 +203,10 @@ DAMAGES = {
         "generator.solverstate: truncated",
     ),
     "moved": (
-        lambda folder: folder.rename(folder.with_name("kept"))
-        and shutil.copytree(folder.with_name("snapshot_iter_2"), folder),
+        lambda folder: (
+            folder.rename(folder.with_name("kept"))
+            and shutil.copytree(folder.with_name("snapshot_iter_2"), folder)
+        ),
         "a set stays where it was written",
     ),
 }

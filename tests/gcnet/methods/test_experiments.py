@@ -25,8 +25,9 @@ from gcnet_base.paths import ROOT
 def scales(tmp_path, monkeypatch):
     """The scales with folders of their own."""
     moved = {
-        name: replace(scale, data=tmp_path / "data", runs=tmp_path / "runs",
-                      weights=tmp_path / "weights")  # fmt: skip
+        name: replace(
+            scale, data=tmp_path / "data", runs=tmp_path / "runs", weights=tmp_path / "weights"
+        )  # fmt: skip
         for name, scale in experiments.SCALES.items()
     }
     monkeypatch.setattr(experiments, "SCALES", moved)
@@ -39,9 +40,7 @@ def scales(tmp_path, monkeypatch):
 def typed(monkeypatch):
     """The commands that an experiment would run, as lists of words."""
     commands = []
-    monkeypatch.setattr(
-        experiments, "_do", lambda *words, made=None: commands.append(list(words))
-    )
+    monkeypatch.setattr(experiments, "_do", lambda *words, made=None: commands.append(list(words)))
     monkeypatch.setattr(experiments, "write_results", lambda *arguments: None)
     return commands
 
@@ -80,7 +79,9 @@ def test_the_papers_table_trains_six_nets_from_their_encoders_for_the_solvers_it
     assert [option(training, "--net") for training in trainings] == list(models.names())
     typed.clear()
     experiments.run("table3", "paper", ["s1r1"])
-    assert [option(command, "--net") for command in typed if "train_folds" in command[0]] == ["s1r1"]
+    assert [option(command, "--net") for command in typed if "train_folds" in command[0]] == [
+        "s1r1"
+    ]
     for training in trainings:
         assert option(training, "--classes") == "8" and option(training, "--folds") == "0-9"
         assert "--max-iter" not in training and "--batch" not in training

@@ -252,9 +252,7 @@ def test_the_training_pairs_are_those_of_the_lmdb(tmp_path, monkeypatch, plain_c
     monkeypatch.setattr(places, "LMDBS", tmp_path / "lmdbs")
     index = tiny.write_database(tmp_path / "tiny" / "faces")
     evaluated = an_evaluated(tmp_path / "run")
-    settings = replace(
-        evaluated.run.settings, index=portable(index), index_sha256=sha256(index)
-    )
+    settings = replace(evaluated.run.settings, index=portable(index), index_sha256=sha256(index))
     evaluated = replace(evaluated, run=replace(evaluated.run, settings=settings))
     page.write(tmp_path / "r.html", "", [evaluated], [])
     assert "Training pairs" not in (tmp_path / "r.html").read_text()

@@ -228,7 +228,11 @@ def test_weights_are_taken_by_name_and_checked(unbroken, index, nets, tmp_path, 
 @pytest.mark.parametrize(
     "classes, part, told",
     [
-        ("8", 1, r"layer classifier/fc2 is 7x16 \+ 7, expected 8x16 \+ 8; it is a caffemodel of .*"),
+        (
+            "8",
+            1,
+            r"layer classifier/fc2 is 7x16 \+ 7, expected 8x16 \+ 8; it is a caffemodel of .*",
+        ),
         ("7", 0.5, "truncated or no NetParameter file; train or copy it again"),
     ],
 )
@@ -331,9 +335,7 @@ def assert_no_caffe_is_left(run):
         pass
 
 
-def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
-    index, tmp_path, monkeypatch, capsys, request
-):
+def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(index, tmp_path, monkeypatch, capsys, request):
     # S1R1, whose Python layers bring an interpreter with signal handlers of its own into Caffe.
     nets = tiny.write_prototxt(tmp_path / "prototxt", "gcnet", batch=2, edit=often_displayed)
     monkeypatch.setattr(supervision, "SECONDS_BETWEEN_LINES", 0)
@@ -347,9 +349,7 @@ def test_ctrl_c_leaves_snapshots_and_no_caffe_behind(
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     once_all_train(tmp_path / "run", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        tiny.train(
-            tmp_path / "run", index, "s1r1", nets, folds=[0, 1, 2], jobs=2, max_iter=100000
-        )
+        tiny.train(tmp_path / "run", index, "s1r1", nets, folds=[0, 1, 2], jobs=2, max_iter=100000)
     run = runs.load(tmp_path / "run")
     for fold in (0, 1):
         assert_stopped_with_a_snapshot(run, fold)
@@ -403,7 +403,10 @@ def test_no_jobs_are_told(index, nets, tmp_path):
 
 
 def test_a_run_that_is_being_trained_is_left_alone(unbroken, index, nets):
-    with supervision.locked(unbroken.folder), pytest.raises(InputError, match="being trained by another"):
+    with (
+        supervision.locked(unbroken.folder),
+        pytest.raises(InputError, match="being trained by another"),
+    ):
         resume(unbroken, index, nets)
 
 

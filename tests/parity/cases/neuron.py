@@ -110,9 +110,7 @@ def clip(chance, number):
 def threshold(chance, number):
     level = chance.choice(("", "threshold: 0.4", "threshold: -1"))
     parameters = f"threshold_param {{ {level} }}"
-    return neuron(
-        chance, "Threshold", parameters, backward=False, x=wide if number == 0 else None
-    )
+    return neuron(chance, "Threshold", parameters, backward=False, x=wide if number == 0 else None)
 
 
 @cases("Exp", count=10)

@@ -132,9 +132,7 @@ def pooling(chance, number):
         if chance.random() < 0.4:
             kernel, stride, pad = [kernel[0]] * 2, [stride[0]] * 2, [pad[0]] * 2
         ceil = chance.random() < 0.7
-        if all(
-            pooled(*sizes, any(pad), ceil)[1] for sizes in zip(image, kernel, stride, pad)
-        ):
+        if all(pooled(*sizes, any(pad), ceil)[1] for sizes in zip(image, kernel, stride, pad)):
             break
     text = "  ".join(
         f"{name}: {sizes[0]}"

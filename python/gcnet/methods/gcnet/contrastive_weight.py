@@ -35,7 +35,7 @@ both sides of the weight 1 that the paper trains with, and none."""
 
 
 def parse(text):
-    """"0,0.1,1" as weights, ascending and each once. Raises InputError."""
+    """ "0,0.1,1" as weights, ascending and each once. Raises InputError."""
     try:
         weights = sorted({float(part) for part in text.split(",")})
     except ValueError:

@@ -218,7 +218,7 @@ def prepare(scale, databases):
 
 
 def _check_options(folder, options):
-    """Remember the options of a synthetic database; raises InputError if it was made with others."""
+    """Remember a synthetic database's options; raises InputError if it was made with others."""
     recorded = folder / "synthesize.txt"
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -323,8 +323,8 @@ def _do(*arguments, made=None):
     """
     print(f"$ python {shlex.join(arguments)}", flush=True)
     with supervision.terminate_as_interrupt():
-        # A shell's background job ignores SIGINT and would pass that on to the command, which in its
-        # session of its own gets SIGINT from here alone.
+        # A shell's background job ignores SIGINT and would pass that on to the command, which in
+        # its session of its own gets SIGINT from here alone.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, start_new_session=True)
         signal.signal(signal.SIGINT, before)
@@ -339,9 +339,7 @@ def _do(*arguments, made=None):
         raise KeyboardInterrupt
     if process.returncode:
         anew = f"; to start anew with other settings, delete {_text(made)}" if made else ""
-        raise InputError(
-            f"the experiment stops here: python {shlex.join(arguments)} failed{anew}"
-        )
+        raise InputError(f"the experiment stops here: python {shlex.join(arguments)} failed{anew}")
 
 
 def _text(path):

@@ -19,7 +19,7 @@ from gcnet_base.paths import ROOT, sha256
 
 
 def figure4(evaluated, fold=None):
-    """Figure 4 of an Evaluated, as (Figure, caption); of which fold, and errors, as pictures.figure.
+    """Figure 4 of an Evaluated, as (Figure, caption); arguments and errors as pictures.figure.
 
     Raises InputError if the net generates nothing.
     """
@@ -37,7 +37,8 @@ def figure5(gcnet, cnn, fold=None):
     fold, panels = figure5_panels(gcnet, cnn, fold)
     return tsne.draw(panels, 3, gcnet.run.class_names), (
         f"Figure 5: t-SNE (perplexity {tsne.perplexity(panels[0].points):.3g}) of test images: "
-        f"their pixels, features of the first fully connected layer. {pictures.source([gcnet, cnn], fold)}"
+        "their pixels, features of the first fully connected layer. "
+        f"{pictures.source([gcnet, cnn], fold)}"
     )
 
 
@@ -121,10 +122,7 @@ def figure6_panels(gcnet, cnn, fold=None):
     images = central_crop(np.array(sequence_frames.read_faces(table, frames)))
     expressions = tuple(frame.expression for frame in frames)
     expressiveness = np.array([frame.expressiveness for frame in frames])
-    points = [
-        _embedded(one, _features(one.run, fold, images))
-        for one in (cnn, gcnet)
-    ]
+    points = [_embedded(one, _features(one.run, fold, images)) for one in (cnn, gcnet)]
     return fold, [
         tsne.Panel(caption, points[of], expressions, expressiveness, faces)
         for caption, of, faces in (

@@ -25,9 +25,7 @@ def _gcnet(name, rows):
     )
 
 
-CNN = Model(
-    "cnn", "CNN", starts_from=(ENCODER2,), published=published.of("cnn"), is_baseline=True
-)
+CNN = Model("cnn", "CNN", starts_from=(ENCODER2,), published=published.of("cnn"), is_baseline=True)
 METRIC_LEARNING_CNN = Model(
     "mlcnn",
     "Metric-learning CNN",

@@ -44,9 +44,7 @@ _ACCURACY = {
     },
 }  # fmt: skip
 
-TABLES = tuple(
-    PublishedTable(title, *_TESTED[title], rows) for title, rows in _ACCURACY.items()
-)
+TABLES = tuple(PublishedTable(title, *_TESTED[title], rows) for title, rows in _ACCURACY.items())
 
 # Table VI, but for its row on AFEW. SFEW is tested on its validation set.
 CROSS_DATABASE = CrossDatabaseTable(
