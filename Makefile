@@ -7,7 +7,8 @@ TABLES := table2 table3 table4 table5 table6
 
 IMAGES := image-cpu image-cuda image-torch
 
-.PHONY: help setup caffe demo data weights $(TABLES) $(IMAGES) lint test test-images fuzz bench
+.PHONY: help setup caffe demo data weights $(TABLES) $(IMAGES) lint test test-images fuzz
+.PHONY: bench bench-gpu
 help:
 	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
 	@echo "make data    DATABASE=ckplus ROOT=/path/to/CK+: index, align, the LMDBs of all folds"
@@ -23,6 +24,7 @@ help:
 	@echo "             make test-images tries all three"
 	@echo "make setup   the Python environment alone, in .venv"
 	@echo "make bench   measure faces, data preparation and engines into bench/results.md"
+	@echo "make bench-gpu   nine minutes on a GPU: runs/bench-gpu/report.md (docs/gpu.md)"
 
 setup: .venv/installed
 .venv/installed: pyproject.toml
@@ -89,3 +91,7 @@ bench: setup caffe
 	$(PYTHON) bench/synthetic_faces.py
 	$(PYTHON) bench/data.py
 	$(PYTHON) bench/engines.py
+
+bench-gpu: setup
+	@[ -d bench/luggage ] || $(PYTHON) bench/gpu_luggage.py
+	@$(PYTHON) bench/gpu.py

@@ -6,6 +6,7 @@ number, "result": ...}, then {"done": number}. A failure is a result {"failure":
 ends where the device has failed for good, as a GPU does for its process after a wrong address.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -60,6 +61,7 @@ def main():
                 traceback.print_exc()
                 say(item=number, result={"failure": failure(error)})
             os.chdir("/")
+        gc.collect()  # a solver and its nets know each other
         say(done=number)
         try:
             place.wait()

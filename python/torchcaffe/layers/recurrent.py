@@ -141,7 +141,8 @@ class Recurrent(ComputedLayer):
 
     def forward(self, bottoms, keep):
         if self._exposed:
-            self._start = [bottom.detach() for bottom in bottoms[2 + self._static :]]
+            # `.data` and not `.detach()`: pycaffe writes a GPU's blobs anew before `backward`.
+            self._start = [bottom.data for bottom in bottoms[2 + self._static :]]
             return super().forward(bottoms, keep)
         count = math.prod(self._state)
         self._start = self._last = [memory[:count].reshape(self._state) for memory in self._memory]
