@@ -76,7 +76,7 @@ def _solver(item, place):
     parameter.net_param.CopyFrom(net)
     parameter.test_iter.append(1)
     parameter.test_interval = 2**31 - 1
-    return solvers.make(parameter, place.device)
+    return solvers.Solver(parameter, place.device)
 
 
 def _records(path):

@@ -116,7 +116,7 @@ class Engines:
         for field in ("net", "test_iter", "test_interval", "test_state", "snapshot", "display"):
             parameter.ClearField(field)
         parameter.net_param.CopyFrom(net)
-        solver = solvers.make(parameter, self.place.device)
+        solver = solvers.Solver(parameter, self.place.device)
         turns = _turns()
         given = {"pair": self.pairs, "image": self.images, "label": self.labels.float()}
 

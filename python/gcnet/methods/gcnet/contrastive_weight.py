@@ -88,19 +88,21 @@ def trained(run, weight, device, jobs, command):
             f"{run.name}: is a run of {settings.net}; give one of {able}, the GCNets with a "
             "contrastive loss"
         )
-    sources = ROOT / settings.prototxt
+    original = ROOT / settings.prototxt
     wanted = replace(
         settings,
         index=ROOT / settings.index,
         weights={ROOT / path: None for path in settings.weights},
-        prototxt=sources,
+        prototxt=original,
     )
     if runs.complete(wanted) != settings:
         raise InputError(
             f"{run.name}: its index, weights or prototxt files have changed since it was started; "
             "restore them, or train it anew"
         )
-    own = prototxt.value(sources.source_messages(settings.net, sources)["net"], "loss_weight", LOSS)
+    own = prototxt.value(
+        sources.source_messages(settings.net, original)["net"], "loss_weight", LOSS
+    )
     if np.float32(weight) == own and all(map(run.is_finished, FOLDS)):
         return run
     folder = figures.stem(run, "fig11")
@@ -109,7 +111,7 @@ def trained(run, weight, device, jobs, command):
     def change(net, solver):
         prototxt.set_value(net, "loss_weight", weight, LOSS)
 
-    variants.write(changed, sources, settings.net, change)
+    variants.write(changed, original, settings.net, change)
     return cross_validation.train(
         replace(wanted, prototxt=changed), FOLDS, command, folder / f"{weight:g}", device, jobs
     )
