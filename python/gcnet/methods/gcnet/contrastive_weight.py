@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gcnet import prototxt, runs
+from gcnet import prototxt, runs, sources
 from gcnet.evaluate.evaluated import by_sequence
 from gcnet.methods.gcnet import figures, variants
 from gcnet.methods.gcnet.models import S1R0, S1R1
