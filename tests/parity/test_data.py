@@ -22,6 +22,7 @@ from parity.case import CASES, Chance
 from parity.cases.data import new_path, raw, write_lmdb, write_mean
 from parity.test_layers import RUNNER, SEED, write_cases
 from torchcaffe import random_state
+from torchcaffe.data.databases import open_database
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2
@@ -441,6 +442,17 @@ def test_a_fork_in_the_middle_of_reading_leaves_the_child_able_to_read():
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_database_can_be_opened_anew_while_its_last_reader_goes():
+    """A thread that has made batches may still be letting go of them, piece by piece."""
+    source = str(write_lmdb([(key, raw(coordinates(4), label)) for key, label in numbered(4)]))
+    records = open_database(caffe_pb2.DataParameter.LMDB, source).records()
+    expected = next(records)
+    piece = records.gi_frame.f_locals["transaction"]
+    del records
+    assert open_database(caffe_pb2.DataParameter.LMDB, source).first() == expected
+    del piece
 
 
 # ---- Bad input

@@ -11,7 +11,8 @@ from torchcaffe.schema import caffe_pb2
 
 _REMEDY = "copy or build it again"
 
-_environments = weakref.WeakValueDictionary()
+_environments = {}
+"""{(process, device, inode of the file): the _Environment that is open}"""
 
 _lock = threading.RLock()
 """Held while LMDB is at work, and while the process forks.
@@ -45,29 +46,32 @@ def open_database(backend, source):
         raise CaffeError(f"{file}: {error.strerror}; source must be an LMDB's folder") from None
     # py-lmdb refuses to open a database twice in a process, and a forked child may not use its
     # parent's.
-    process = os.getpid()
-    key = process, status.st_dev, status.st_ino
+    key = os.getpid(), status.st_dev, status.st_ino
     with _lock:
-        for (opened_by, *_), database in list(_environments.items()):
-            if opened_by != process:
-                database.close()
-        database = _environments.get(key)
-        if database is None:
-            database = _environments[key] = Lmdb(source, file, status.st_size)
-    return database
+        # A garbage collection may end readers at any moment, also in here.
+        for opened in list(_environments):
+            if opened[0] != key[0] and (inherited := _environments.pop(opened, None)):
+                inherited.close()
+        while True:
+            environment = _environments.get(key)
+            if environment is None:
+                environment = _environments[key] = _Environment(source, file, status.st_size)
+            environment.readers += 1
+            if _environments.get(key) is environment:
+                return Lmdb(source, environment, key)
 
 
-class Lmdb:
-    """An LMDB opened for reading, without its lock file: any number of processes may read it."""
+class _Environment:
+    """What is open of an LMDB, without its lock file: any number of processes may read it."""
 
     def __init__(self, source, file, size):
-        self.source = source
+        self.readers = 0
         if size == 0:
             raise CaffeError(f"{file}: is empty (0 bytes); {_REMEDY}")
         try:
-            self._environment = lmdb.open(source, readonly=True, lock=False, create=False)
-            status = self._environment.stat()
-            needed = (self._environment.info()["last_pgno"] + 1) * status["psize"]
+            self.opened = lmdb.open(source, readonly=True, lock=False, create=False)
+            status = self.opened.stat()
+            needed = (self.opened.info()["last_pgno"] + 1) * status["psize"]
         except lmdb.Error as error:
             raise CaffeError(f"{file}: no readable LMDB ({error}); {_REMEDY}") from None
         # Reading a page that is not there would end the process with a bus error.
@@ -77,9 +81,30 @@ class Lmdb:
             raise CaffeError(f"{file}: holds no records; {_REMEDY}")
 
     def close(self):
-        """Close the environment; who still reads gets an error."""
-        with _lock:
-            self._environment.close()
+        """Close it; who still reads gets an error."""
+        self.opened.close()
+
+
+def _leave(environment, key):
+    """Close the environment of a reader that is gone, if it was the last one.
+
+    Here and not by dropping it, which could still be going on in a thread that makes batches while
+    another one opens the database anew.
+    """
+    with _lock:
+        environment.readers -= 1
+        if not environment.readers and _environments.get(key) is environment:
+            del _environments[key]
+            environment.close()
+
+
+class Lmdb:
+    """An LMDB opened for reading; all of a process share what is open of it."""
+
+    def __init__(self, source, environment, key):
+        self.source = source
+        self._environment = environment.opened
+        weakref.finalize(self, _leave, environment, key).atexit = False
 
     def first(self):
         """(key, value) of the first record."""

@@ -3,6 +3,7 @@
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from torchcaffe.blob import by
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 
@@ -26,12 +27,12 @@ def image(datum, force_color=False, force_gray=False):
         return _decoded(datum.data, force_color, force_gray)
     shape = channels, height, width = datum.channels, datum.height, datum.width
     if channels <= 0 or height <= 0 or width <= 0:
-        raise CaffeError(f"has the shape {_text(shape)}; every size must be positive")
+        raise CaffeError(f"has the shape {by(shape)}; every size must be positive")
     count = channels * height * width
     data = datum.data
     held = len(data) or len(datum.float_data)
     if held < count:
-        raise CaffeError(f"holds {held} values, its shape {_text(shape)} needs {count}")
+        raise CaffeError(f"holds {held} values, its shape {by(shape)} needs {count}")
     values = np.frombuffer(data, np.uint8, count) if data else _floats(datum)[:count]
     return values.reshape(shape)
 
@@ -65,7 +66,3 @@ def _floats(datum):
     """
     alone = caffe_pb2.Datum(float_data=datum.float_data).SerializeToString()
     return np.frombuffer(alone, np.uint8).reshape(-1, 5)[:, 1:].copy().view("<f4").ravel()
-
-
-def _text(shape):
-    return "x".join(map(str, shape))

@@ -6,6 +6,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from torchcaffe import random_state
+from torchcaffe.blob import by
 from torchcaffe.errors import CaffeError
 from torchcaffe.schema import caffe_pb2
 
@@ -59,7 +60,7 @@ class Transformer:
             )
         if self.mean_file is not None and self.mean.shape != tuple(shape):
             raise CaffeError(
-                f"is {_text(shape)}, but the mean of {self.mean_file} is {_text(self.mean.shape)}; "
+                f"is {by(shape)}, but the mean of {self.mean_file} is {by(self.mean.shape)}; "
                 "compute the mean from images of this size"
             )
         if self.mean is not None and self.mean_file is None and len(self.mean) not in (1, channels):
@@ -107,8 +108,8 @@ class Batch:
         top = self._data[self._count]
         if shape != top.shape:
             raise CaffeError(
-                f"is {_text(image.shape)} and makes {_text(shape)}, but its batch began with "
-                f"{_text(top.shape)}; make all of one size or give crop_size"
+                f"is {by(image.shape)} and makes {by(shape)}, but its batch began with "
+                f"{by(top.shape)}; make all of one size or give crop_size"
             )
         draws = self._draws[self._count] if self._draws is not None else None
         mean = rules.mean
@@ -148,11 +149,7 @@ def read_mean(path):
     values = np.array(blob.data or blob.double_data, np.float32)
     if len(blob.shape.dim) > 4 or not values.size or values.size != math.prod(shape):
         raise CaffeError(
-            f"mean_file {path}: holds {values.size} values of shape {_text(shape)}; "
+            f"mean_file {path}: holds {values.size} values of shape {by(shape)}; "
             "compute_image_mean makes it"
         )
     return values.reshape(shape)[0]
-
-
-def _text(shape):
-    return "x".join(map(str, shape))

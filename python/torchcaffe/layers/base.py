@@ -40,11 +40,8 @@ def make(parameter, phase, device):
     """The Layer for a LayerParameter. Raises CaffeError for a type that there is not."""
     if parameter.type not in LAYERS:
         near = difflib.get_close_matches(parameter.type, LAYERS, n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else f"there are {', '.join(sorted(LAYERS))}"
-        )
+        there = f"there are {', '.join(sorted(LAYERS))}"
+        hint = f"did you mean {' or '.join(near)}?" if near else there
         raise CaffeError(f"layer {parameter.name}: no layer type {parameter.type!r}; {hint}")
     return LAYERS[parameter.type](parameter, phase, device)
 
