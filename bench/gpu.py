@@ -87,7 +87,8 @@ def run(part, arguments, results, job, log, ends):
     items = module.items(job["rehearsal"], **given)
     results.begin(part, items)
     count = processes(part, job["rehearsal"])
-    job = {**job, "threads": max(1, available_cores() // count)}
+    threads = 1 if job["rehearsal"] else max(1, available_cores() // count)
+    job = {**job, "threads": threads}
     work = workers.Workers(
         part, items, job, workers.environment(job["paths"]), log, count, SILENCE[part]
     )

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Does Caffe compute on this GPU what it computes on the CPU, and how fast?
+# Does BVLC Caffe compute on this GPU what it computes on the CPU, and how fast?
 #
 #   docker run --rm --gpus all gcnet-bvlc-cuda docker/gpu_check.sh [DEVICE]     default: gpu:0
 #
-# In bvlc-cuda or torch. Shows the GPU, runs Caffe's own tests on it (BVLC Caffe), trains S1R1 for
-# ten iterations on the CPU and on the GPU from the same start and compares the losses, measures
-# iterations a second with batches of 64, and prints a line for an issue. It takes some minutes and
-# ends with status 1 where something is wrong. Nobody has run it on a GPU yet. DEVICE cpu tries the
-# script itself: the CPU is then compared with itself.
+# In bvlc-cuda. Shows the GPU, runs Caffe's own tests on it, trains S1R1 for ten iterations on the CPU
+# and on the GPU from the same start and compares the losses, measures iterations a second with
+# batches of 64, and prints a line for an issue. It takes some minutes and ends with status 1 where
+# something is wrong. Nobody has run it on a GPU yet. DEVICE cpu tries the script itself: the CPU is
+# then compared with itself. For torchcaffe there is bench/gpu.py.
 set -eu
 
 fail() {
@@ -20,6 +20,8 @@ case "${1:-}" in
         sed -n '2,/^set -eu/{/^set -eu/d;s/^# \{0,1\}//;p}' "$0"
         exit 0 ;;
 esac
+[ "${GCNET_ENGINE:-torch}" = bvlc ] ||
+    fail "this checks BVLC Caffe; for torchcaffe run: python bench/gpu.py"
 device=${1:-gpu:0}
 number=${device#gpu:}
 export CUDA_DEVICE_ORDER=PCI_BUS_ID   # as nvidia-smi counts
@@ -91,7 +93,7 @@ speed=$(sed -n 's/.*Iteration [0-9]* (\([0-9.]*\) iter\/s.*/\1/p' "$scratch/spee
     sort -g | awk '{ speed[NR] = $1 } END { print speed[int((NR + 1) / 2)] }')   # the median
 
 echo
-echo "gcnet gpu_check: $(caffe --version 2>&1 | head -n 1), engine ${GCNET_ENGINE:-torch}, $name," \
+echo "gcnet gpu_check: $(caffe --version 2>&1 | head -n 1), engine bvlc, $name," \
     "driver $driver; gtest: $tests; S1R1 CPU against $device: $difference; $speed iterations/s of 64"
 case "$tests" in *FAILED*) fail "some of Caffe's tests failed" ;; esac
 python -c "import sys; sys.exit(not float('$difference') < 0.01)" || fail "the losses differ"

@@ -23,10 +23,12 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY --from=venv /opt/gcnet /opt/gcnet
 COPY LICENSE README.md pyproject.toml /gcnet/
+COPY bench /gcnet/bench
 COPY data_prep /gcnet/data_prep
 COPY docker /gcnet/docker
 COPY prototxt /gcnet/prototxt
 COPY python /gcnet/python
+COPY tests /gcnet/tests
 RUN /gcnet/docker/steps/install_gcnet.sh
 # NVIDIA's container runtime reads the last two.
 ENV PATH=/opt/gcnet/bin:/usr/local/bin:/usr/bin:/bin PYTHONPATH=/gcnet/python:/gcnet \

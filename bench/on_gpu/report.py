@@ -77,10 +77,12 @@ def _tables(name, part):
 
 
 def _layers(items, results):
-    worst, count = {}, {}
+    worst, count, left_out = {}, {}, {}
     for number, result in results:
         kind = items[number]["type"]
         count[kind] = count.get(kind, 0) + 1
+        if "left out" in result:
+            left_out[kind] = result["left out"]
         if "share" in result:
             worst[kind] = max(worst.get(kind, 0.0), result["share"])
     lines = [
@@ -90,7 +92,7 @@ def _layers(items, results):
     ordered = sorted(count, key=lambda kind: -worst.get(kind, 0.0))
     lines += [
         f"| {kind} | {count[kind]} | {worst[kind]:.1e} |" if kind in worst
-        else f"| {kind} | {count[kind]} | none ran |"
+        else f"| {kind} | {count[kind]} | {left_out.get(kind, 'none ran')} |"
         for kind in ordered
     ]  # fmt: skip
     return [*lines, ""]
