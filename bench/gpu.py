@@ -6,8 +6,8 @@ S1R1 and CNN on two folds in what time is left. Results go into the --output fol
 report.md to read, results.json, reproductions.md for what failed, log.txt. A part that fails is
 written down, and the next one goes on.
 
-Without a GPU it rehearses: everything on the CPU, in its shortest form. Status 1 says that something
-failed. bench/gpu_luggage.py packs what a machine without network may lack.
+Without a GPU it rehearses: everything on the CPU, in its shortest form. Status 1 says that
+something failed. bench/gpu_luggage.py packs what a machine without network may lack.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Packs what bench/gpu.py needs on a machine without network into bench/luggage (git ignores it).
 
-That are wheels for Python 3.11 and 3.12 on Linux and x86-64 (PyTorch and numpy have to be there), and
-the LMDBs of folds 0 and 1 of a synthetic CK+, made by this project's own commands. With the
+That are wheels for Python 3.11 and 3.12 on Linux and x86-64 (PyTorch and numpy have to be there),
+and the LMDBs of folds 0 and 1 of a synthetic CK+, made by this project's own commands. With the
 repository's files it is all that gpu.py needs. 50 MB are the most.
 """
 

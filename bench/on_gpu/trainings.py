@@ -1,7 +1,7 @@
 """Short trainings of all solvers and of the six models: on the GPU next to the CPU.
 
-Both start from the same weights and see the same data. An item is a solver, or a model in one of two
-ways: `clear` on batches in which no choice is close (tests/parity/run_clear_training.py), where
+Both start from the same weights and see the same data. An item is a solver, or a model in one of
+two ways: `clear` on batches in which no choice is close (tests/parity/run_clear_training.py), where
 right engines must agree, and `free` from an LMDB at full size, where a max pooling or a ReLU whose
 choice is within rounding may go another way and an unpooling then makes much of it: there the
 difference is told and not judged, but for the first iteration of nets without unpooling.
