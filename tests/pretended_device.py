@@ -1,8 +1,8 @@
 """A device that is not the CPU, on machines that have no other: its tensors live in CPU memory.
 
-Such a tensor says that it is on the device `meta` and computes by the one that it hides. As on a GPU
-numpy cannot look into it, no operation mixes it with a tensor of the CPU (but for one of no axes),
-and what PyTorch's CUDA code refuses is refused (REFUSED). Values are those of the CPU.
+Such a tensor says that it is on the device `meta` and computes by the one that it hides. As on a
+GPU numpy cannot look into it, no operation mixes it with a tensor of the CPU (but for one of no
+axes), and what PyTorch's CUDA code refuses is refused (REFUSED). Values are those of the CPU.
 """
 
 import contextlib

@@ -12,7 +12,7 @@ ENGINES = {
     "compile": "PyTorch, torch.compile", "cudagraphs": "PyTorch, torch.compile(cudagraphs)",
 }  # fmt: skip
 MAY_FAIL = ("compile", "cudagraphs")
-"""Engines that need a compiler or more of PyTorch than others: told, and no failure of ours."""
+"""Engines that need a compiler, or more of PyTorch than the others: told, and no failure."""
 
 
 def failures(content):
@@ -44,7 +44,7 @@ def markdown(content):
 
 
 def reproductions(content):
-    """What repeats each failure: the part, its item, and for a layer the net and the seed."""
+    """For each failure what repeats it: part and item, and for a layer the net and the seed."""
     lines = ["# What failed, and how to see it again", ""]
     for name, item, text in failures(content):
         lines += [f"## {name}: {_item(item)}", "", text, ""]
@@ -110,10 +110,8 @@ def _trainings(items, results):
 
 
 def _speed(items, results):
-    lines = [
-        "| | engine | ms | least | peak MB | outputs off eager's |",
-        "|---|---|---|---|---|---|",
-    ]
+    columns = ("", "engine", "ms", "least", "peak MB", "outputs off eager's")
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     profiles = []
     for number, result in results:
         item = items[number]

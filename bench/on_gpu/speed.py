@@ -34,21 +34,16 @@ SECONDS_TO_COMPILE = 45
 BATCHES_IN_TURN = 8
 SHOWN_KERNELS = 15
 WAITS = (
-    "cudaStreamSynchronize",
-    "cudaDeviceSynchronize",
-    "cudaEventSynchronize",
-    "cudaMemcpyAsync",
-)
+    "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpyAsync",
+)  # fmt: skip
 """Calls in which the host waits for the device; the last one where it copies from it."""
 
 
 def items(rehearsal):
     def measurements(batches, engines_of):
         return [
-            {
-                "kind": "measure", "net": net, "task": task, "batch": batch,
-                "engines": engines_of(task),
-            }
+            {"kind": "measure", "net": net, "task": task, "batch": batch,
+             "engines": engines_of(task)}
             for batch in batches for task in TASKS for net in NETS
         ]  # fmt: skip
 

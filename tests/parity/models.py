@@ -1,4 +1,4 @@
-"""The six models, on small batches and without what draws random numbers, for two engines to train."""
+"""The six models for two engines to train: on small batches, without random numbers."""
 
 import numpy as np
 from google.protobuf import text_format

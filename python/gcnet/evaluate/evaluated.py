@@ -196,11 +196,21 @@ def finished_folds(run):
     return [fold for fold in run.folds() if run.is_finished(fold)]
 
 
+def _trained_with(run):
+    """Names of the prototxt files that a fold is trained with, in its folder."""
+    return run.model.program.prototxt
+
+
+def _digest_name(file):
+    """What finished.json calls the digest of a prototxt file."""
+    return f"{file.removesuffix('.prototxt')}_sha256"
+
+
 def _finished(run, fold):
     path = run.fold_folder(fold) / "finished.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: content[name] for name in ("sha256", "solver_sha256", "net_sha256")}
+        return {name: content[name] for name in ("sha256", *map(_digest_name, _trained_with(run)))}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{portable(path)}: does not say what was trained ({error}); "
@@ -227,11 +237,8 @@ def check_folds(run):
 def _check_snapshot(run, fold):
     finished = _finished(run, fold)
     folder, model = run.fold_folder(fold), run.final_caffemodel(fold)
-    for path, recorded in (
-        (model, "sha256"),
-        (folder / "solver.prototxt", "solver_sha256"),
-        (folder / "net.prototxt", "net_sha256"),
-    ):
+    files = [(folder / name, _digest_name(name)) for name in _trained_with(run)]
+    for path, recorded in ((model, "sha256"), *files):
         if not path.is_file():
             raise InputError(
                 f"{portable(path)}: is missing; train fold {fold} again, after deleting "
@@ -253,13 +260,13 @@ def _prototxt_settings(run, fold):
     """{"solver: field": values} of a fold's prototxt files without what is its own."""
     folder = run.fold_folder(fold)
     found = {}
-    for name, read in (
-        ("solver", prototxt.solver), ("net", prototxt.net), ("deploy", prototxt.net)
-    ):  # fmt: skip
-        for where, value in prototxt.fields(read(folder / f"{name}.prototxt")):
-            of_solver = name == "solver" and where in _OWN_TO_A_SOLVER
-            if not of_solver and not where.endswith("data_param.source"):
-                found.setdefault(f"{name}.prototxt, {where}", []).append(value)
+    for name in (*_trained_with(run), "deploy.prototxt"):
+        is_solver = name.startswith("solver")
+        message = (prototxt.solver if is_solver else prototxt.net)(folder / name)
+        for where, value in prototxt.fields(message):
+            own = is_solver and where in _OWN_TO_A_SOLVER
+            if not own and not where.endswith("data_param.source"):
+                found.setdefault(f"{name}, {where}", []).append(value)
     return found
 
 
