@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from gcnet import prototxt, runs
+from gcnet.train.trained_folder import digest_name
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, database_name, portable, sha256
@@ -201,16 +202,11 @@ def _trained_with(run):
     return run.model.program.prototxt
 
 
-def _digest_name(file):
-    """What finished.json calls the digest of a prototxt file."""
-    return f"{file.removesuffix('.prototxt')}_sha256"
-
-
 def _finished(run, fold):
     path = run.fold_folder(fold) / "finished.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: content[name] for name in ("sha256", *map(_digest_name, _trained_with(run)))}
+        return {name: content[name] for name in ("sha256", *map(digest_name, _trained_with(run)))}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{portable(path)}: does not say what was trained ({error}); "
@@ -237,7 +233,7 @@ def check_folds(run):
 def _check_snapshot(run, fold):
     finished = _finished(run, fold)
     folder, model = run.fold_folder(fold), run.final_caffemodel(fold)
-    files = [(folder / name, _digest_name(name)) for name in _trained_with(run)]
+    files = [(folder / name, digest_name(name)) for name in _trained_with(run)]
     for path, recorded in ((model, "sha256"), *files):
         if not path.is_file():
             raise InputError(

@@ -10,6 +10,11 @@ from gcnet_base.errors import InputError
 from gcnet_base.paths import portable, sha256
 
 
+def digest_name(file):
+    """What finished.json calls the digest of a prototxt file."""
+    return f"{file.removesuffix('.prototxt')}_sha256"
+
+
 @dataclass(frozen=True)
 class TrainedFolder:
     """A folder in which a program trains: its solvers, log and snapshots, up to `max_iter`."""
@@ -48,10 +53,7 @@ class TrainedFolder:
         content = {
             "iteration": self.max_iter,
             "sha256": sha256(self.final_caffemodel),
-            **{
-                f"{name.removesuffix('.prototxt')}_sha256": sha256(self.path / name)
-                for name in self.program.prototxt
-            },
+            **{digest_name(name): sha256(self.path / name) for name in self.program.prototxt},
         }
         with replacing(self.path / "finished.json", encoding="utf-8") as file:
             file.write(json.dumps(content) + "\n")
