@@ -7,6 +7,7 @@ processor's rate, and a matrix product over the k*k shifted images is two to eig
 """
 
 import threading
+from typing import NamedTuple
 
 import torch
 
@@ -22,13 +23,25 @@ def _scratch(shape, like):
     return _of_thread.buffers.get("shifted", shape, like)
 
 
-def forward(x, weight, bias, stride, padding, dilation, groups, transposed=False, buffers=None):
-    """Convolution of x (N x C x ...), `transposed` deconvolution; as torch.ops.aten.convolution.
+class Geometry(NamedTuple):
+    """How a kernel moves over the image: lists of a size for each axis, and `transposed` for a
+    deconvolution."""
 
-    `weight` is out x in/groups x kernel, and in x out/groups x kernel if `transposed`. `buffers`
-    may hold the result, which the next call with the same Buffers overwrites.
+    stride: list
+    padding: list
+    dilation: list
+    groups: int
+    transposed: bool
+
+
+def forward(x, weight, bias, geometry, buffers=None):
+    """Convolution of x (N x C x ...) or deconvolution, as torch.ops.aten.convolution.
+
+    `weight` is out x in/groups x kernel, and in x out/groups x kernel if transposed. `buffers` may
+    hold the result, which the next call with the same Buffers overwrites.
     """
-    if _is_of_one_channel(x, weight, stride, dilation, groups, transposed):
+    stride, padding, dilation, groups, transposed = geometry
+    if _is_of_one_channel(x, weight, geometry):
         y = (_contract if transposed else _expand)(x, weight, padding, buffers or Buffers())
         return y if bias is None else y.add_(bias.view(1, -1, 1, 1))
     return torch.ops.aten.convolution(
@@ -36,11 +49,10 @@ def forward(x, weight, bias, stride, padding, dilation, groups, transposed=False
     )
 
 
-def backward(
-    dy, x, weight, wanted, stride, padding, dilation, groups, transposed=False, buffers=None
-):
+def backward(dy, x, weight, wanted, geometry, buffers=None):
     """(gradient of x, of weight, of bias), each None where the three flags `wanted` say so."""
-    if _is_of_one_channel(x, weight, stride, dilation, groups, transposed):
+    stride, padding, dilation, groups, transposed = geometry
+    if _is_of_one_channel(x, weight, geometry):
         dx = dw = None
         if wanted[0]:
             dx = (_expand if transposed else _contract)(dy, weight, padding, buffers or Buffers())
@@ -64,13 +76,13 @@ def _in_order(weight):
     return weight
 
 
-def _is_of_one_channel(x, weight, stride, dilation, groups, transposed):
+def _is_of_one_channel(x, weight, geometry):
     return (
         weight.shape[1] == 1
         and weight.dim() == 4
-        and groups == 1
+        and geometry.groups == 1
         and x.device.type == "cpu"
-        and all(size == 1 for size in (*stride, *dilation))
+        and all(size == 1 for size in (*geometry.stride, *geometry.dilation))
     )
 
 

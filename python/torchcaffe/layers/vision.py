@@ -155,14 +155,14 @@ class ConvolutionLayer(WindowLayer):
             self._bottoms = folded
         return [
             self._unfolded(
-                convolution.forward(x, weight, bias, *self._geometry(), buffers), bottom.shape
+                convolution.forward(x, weight, bias, self._geometry(), buffers), bottom.shape
             )
             for x, bottom, buffers in zip(folded, bottoms, self._top_buffers)
         ]
 
     def convolve(self, image, weight, bias):
         """The top for one bottom of the usual axes, with another weight and bias (or None)."""
-        return convolution.forward(image, weight, bias, *self._geometry(), self._top_buffers[0])
+        return convolution.forward(image, weight, bias, self._geometry(), self._top_buffers[0])
 
     def backward(self, top_diffs, propagate_down):
         weight = self._with_spatial_axes(self.params[0].data, 2)
@@ -179,7 +179,7 @@ class ConvolutionLayer(WindowLayer):
                     bottom,
                     weight,
                     [want, wanted[0], has_bias and wanted[1]],
-                    *self._geometry(),
+                    self._geometry(),
                     buffers,
                 )
                 if want or any(wanted)
@@ -195,7 +195,7 @@ class ConvolutionLayer(WindowLayer):
     def _geometry(self):
         filled = [list(sizes) or [start] for sizes, start in
                   ((self.stride, 1), (self.pad, 0), (self.dilation, 1))]  # fmt: skip
-        return *filled, self.group, self.transposed
+        return convolution.Geometry(*filled, self.group, self.transposed)
 
     def _folded(self, values):
         """The axes before channels as one, and at least one spatial axis."""

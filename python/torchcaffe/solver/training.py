@@ -246,6 +246,11 @@ class Solver:
             self._smoothed_loss += (loss - self._losses[place]) / length
             self._losses[place] = loss
 
+    @property
+    def smoothed_loss(self):
+        """The mean of the last `average_loss` losses."""
+        return self._smoothed_loss
+
     def _display(self, seconds, iterations):
         log.info(
             f"Iteration {self.iter} ({log.number(iterations / (seconds or 1))} iter/s, "
