@@ -18,9 +18,10 @@ import pytest
 from conftest import REPOSITORY
 from google.protobuf import text_format
 
+from parity import case_files
 from parity.case import CASES, Chance
 from parity.cases.data import new_path, raw, write_lmdb, write_mean
-from parity.test_layers import RUNNER, SEED, write_cases
+from parity.test_layers import RUNNER, SEED
 from torchcaffe import random_state
 from torchcaffe.errors import CaffeError
 from torchcaffe.net import Net
@@ -48,7 +49,7 @@ def outcomes(bvlc, tmp_path_factory):
         CASES[layer_type][0](Chance(f"{SEED} {layer_type} {number}"), number)
         for layer_type, number in NUMBERED
     ]
-    write_cases(folder, cases)
+    case_files.write(folder, cases, SEED)
     engines = {
         "BVLC Caffe": [bvlc / "bin" / "python3"],
         "torchcaffe": [sys.executable, "-m", "torchcaffe"],
