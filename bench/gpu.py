@@ -33,7 +33,7 @@ from gcnet_base.errors import InputError, one_line_errors  # noqa: E402
 PARTS = {"layers": 0.25, "trainings": 0.4, "speed": 0.72, "folds": 0.97}
 """{part: the share of the minutes at which it ends at the latest}"""
 
-SILENCE = {"layers": 60, "trainings": 120, "speed": 180, "folds": 150}
+SILENCE = {"layers": 60, "trainings": 170, "speed": 180, "folds": 150}
 """{part: seconds without a sign of life after which a process is given up}"""
 
 
