@@ -13,10 +13,8 @@ from torchcaffe.building import Builder
 from torchcaffe.recomputation import Recomputation
 from torchcaffe.step import LayerStep
 
-# BVLC Caffe computes in float32 everywhere; cuDNN would round convolutions' inputs to 10 bits. Both
-# of cuDNN's settings, since reading `allow_tf32` fails where they differ.
+# BVLC Caffe computes in float32 everywhere; cuDNN would round convolutions' inputs to 10 bits.
 torch.backends.cudnn.conv.fp32_precision = "ieee"
-torch.backends.cudnn.rnn.fp32_precision = "ieee"
 
 
 class Net:
