@@ -4,6 +4,9 @@ import argparse
 import sys
 
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+
+# isort: split
+
 from data_prep.commands import align, check, index, lmdb, merge, peaks, prepare, synthesize
 from gcnet_base.errors import one_line_errors
 

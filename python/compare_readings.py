@@ -3,8 +3,11 @@
 import argparse
 import sys
 
-import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+
+# isort: split
+
+import gcnet.methods.all  # noqa: F401 (registers the models)
 from gcnet.methods.gcnet import readings
 from gcnet_base.errors import one_line_errors
 

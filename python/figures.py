@@ -4,8 +4,11 @@ import argparse
 import shlex
 import sys
 
-import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+
+# isort: split
+
+import gcnet.methods.all  # noqa: F401 (registers the models)
 from gcnet import runs
 from gcnet.evaluate import evaluated
 from gcnet.methods.gcnet import contrastive_weight, figures

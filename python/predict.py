@@ -3,8 +3,11 @@
 import argparse
 import sys
 
-import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+
+# isort: split
+
+import gcnet.methods.all  # noqa: F401 (registers the models)
 from gcnet.engine import ENGINES
 from gcnet.report import predictions
 from gcnet_base.errors import one_line_errors
@@ -25,7 +28,9 @@ def main():
     parser.add_argument(
         "pictures", nargs="+", metavar="PICTURE", help="image files, or folders of them"
     )
-    parser.add_argument("--run", required=True, help="run folder of a net other than mlcnn")
+    parser.add_argument(
+        "--run", required=True, help="run folder of a net that needs no neutral picture"
+    )
     parser.add_argument(
         "--fold", type=int,
         help="ask this fold's net alone (default: the mean of all finished folds' nets)",

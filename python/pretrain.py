@@ -5,6 +5,9 @@ import shlex
 import sys
 
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+
+# isort: split
+
 from data_prep.lmdbs.build import IDENTITY_COPIES, SEED
 from gcnet.engine import ENGINES
 from gcnet.models import PROTOTXT

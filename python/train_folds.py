@@ -4,12 +4,14 @@ import argparse
 import shlex
 import sys
 
-import gcnet.methods  # noqa: F401 (registers the models)
 import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
+
+# isort: split
+
+import gcnet.methods.all  # noqa: F401 (registers the models)
 from data_prep.lmdbs.build import COPIES, SEED
 from gcnet import models, runs
 from gcnet.engine import ENGINES
-from gcnet.models import PROTOTXT
 from gcnet.train import cross_validation
 from gcnet_base.errors import one_line_errors
 from gcnet_base.protocol import CLASSES
@@ -58,8 +60,9 @@ def main():
     )
     parser.add_argument("--seed", type=int, default=SEED, help="of data and training (%(default)s)")
     parser.add_argument(
-        "--prototxt", default=PROTOTXT, metavar="FOLDER",
-        help="nets and solvers (default prototxt/); a changed copy of it makes an experiment",
+        "--prototxt", metavar="FOLDER",
+        help="nets and solvers (default: the net's own folder, prototxt/); a changed copy of it "
+        "makes an experiment",
     )  # fmt: skip
     chosen = parser.parse_args()
     settings = runs.Settings(

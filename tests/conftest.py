@@ -12,7 +12,7 @@ import subprocess
 import pytest
 import torch
 
-import gcnet.methods  # noqa: F401 (registers the models)
+import gcnet.methods.all  # noqa: F401 (registers the models)
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("TEST_SEED", "1")

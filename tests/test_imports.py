@@ -130,3 +130,12 @@ def test_the_engine_does_not_import_its_command_or_its_pycaffe():
         if any(within(name, folder) for folder in upper)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "script", sorted((REPOSITORY / "python").glob("*.py")), ids=lambda p: p.name
+)
+def test_scripts_see_to_the_right_python_first(script):
+    lines = script.read_text().splitlines()
+    first = next(line for line in lines if "import" in line and any(f in line for f in FOLDERS))
+    assert first.startswith("import gcnet_base.interpreter")

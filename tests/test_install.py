@@ -10,10 +10,11 @@ from conftest import REPOSITORY
 MODULES = (
     "torchcaffe.solver", "torchcaffe.pycaffe.proto", "torchcaffe.schema.read",
     "torchcaffe.command.__main__", "torchcaffe.data", "torchcaffe.layers", "gcnet.engine",
+    "gcnet.methods.all", "gcnet.report.of_runs", "data_prep.commands.prepare",
 )  # fmt: skip
 
 
-def test_all_of_torchcaffe_is_installed(tmp_path):
+def test_all_packages_are_installed(tmp_path):
     # Of a copy, as setuptools writes into the folder that it builds.
     source = tmp_path / "source"
     source.mkdir()
@@ -34,5 +35,6 @@ def test_all_of_torchcaffe_is_installed(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert all(path.startswith(str(target)) for path in done.stdout.split())
-    for path in (source / "python" / "torchcaffe").rglob("*.p*"):
-        assert (target / path.relative_to(source / "python")).exists(), path
+    for folder in (*(source / "python").iterdir(), source / "data_prep"):
+        for path in folder.rglob("*.*"):
+            assert (target / path.relative_to(folder.parent)).exists(), path

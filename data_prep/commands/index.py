@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data_prep import databases
 
-_COMMON = ("root", "output", "strict", "database", "run", "refuse")
+_NOT_OPTIONS = ("root", "output", "strict", "database", "run", "refuse")
 
 
 def add_arguments(parser):
@@ -42,7 +42,9 @@ def database_parsers(parser, command):
 def options_of(arguments, others=()):
     """The values of the database's own options, by name; `others`: names that are not its own."""
     return {
-        name: value for name, value in vars(arguments).items() if name not in (*_COMMON, *others)
+        name: value
+        for name, value in vars(arguments).items()
+        if name not in (*_NOT_OPTIONS, *others)
     }
 
 

@@ -13,6 +13,9 @@ from gcnet_base.paths import ROOT
 
 PROTOTXT = ROOT / "prototxt"
 
+PROBABILITIES = "probabilities"
+"""The blob of every deploy net that holds the classes' probabilities, N x C."""
+
 FEATURES = "classifier/fc1"
 """The first fully connected layer of the classifiers, after its ReLU."""
 
@@ -33,6 +36,10 @@ class Pictures:
 class Model:
     """A net with its training, by the `name` that people type and `solver_<name>.prototxt` has.
 
+    The net has Data layers `data` for both phases and an InnerProduct `classifier/fc2`, whose
+    number of outputs is filled in; its deploy net takes the blob `image` (and `reference`, if it is
+    shown one) and gives `probabilities`.
+
     title            for people
     folder           of the solver, the net and the deploy net
     program          what trains it (gcnet.train.programs)
@@ -44,6 +51,7 @@ class Model:
     published        {title of a published table: accuracy in percent}
     is_baseline      whether the others of a table are compared with it
     remarks          {"accuracy" or a class: a remark on its numbers, for the notes of tables}
+    former_blobs     {blob: what the deploy nets of older runs call it}
     """
 
     name: str
@@ -58,6 +66,7 @@ class Model:
     published: dict = field(default_factory=dict)
     is_baseline: bool = False
     remarks: dict = field(default_factory=dict)
+    former_blobs: dict = field(default_factory=dict)
 
     @property
     def image_blobs(self):

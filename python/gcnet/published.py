@@ -61,9 +61,9 @@ def tables_for(classes, database):
     return [table for table in _tables if table.classes == classes]
 
 
-def accuracies(name, classes, database):
-    """{title of a table: the accuracy in percent, or None} of a model or another method."""
-    return {table.title: table.rows.get(name) for table in tables_for(classes, database)}
+def accuracies(published, classes, database):
+    """{title of a table: accuracy in percent, or None}, of what a Model has `published`."""
+    return {table.title: published.get(table.title) for table in tables_for(classes, database)}
 
 
 def rows_of(title):

@@ -179,7 +179,7 @@ class Run:
         return self.trained(fold).is_finished()
 
     def snapshots(self, fold):
-        """Iteration -> .solverstate of a fold, the newest first."""
+        """{iteration: Path} of a fold's snapshots, the newest first."""
         return self.trained(fold).snapshots()
 
     def final_caffemodel(self, fold):

@@ -77,7 +77,7 @@ def test_versions(image, run):
     python = "import sys; print(*sys.version_info[:2])"
     imported = run(*engine_python, "-c", f"import caffe; print(caffe.__version__); {python}")
     own = run(
-        "python", "-c", f"import cv2, lmdb, gcnet.evaluation, data_prep.faces.align; {python}"
+        "python", "-c", f"import cv2, lmdb, gcnet.report.of_runs, data_prep.faces.align; {python}"
     )
     print(f"\n{image}: {said}{imported}{own}")
     assert imported.split() == ["1.0.0", "3", "11" if image == "torch" else "9"]

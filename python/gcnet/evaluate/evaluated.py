@@ -177,7 +177,9 @@ def _check_belongs(run, index, folder, results):
             raise InputError(f"{path}: fold {fold} was finished later; {remedy}")
         if now[fold] != results["caffemodels"][fold]:
             raise InputError(f"{path}: fold {fold} was trained again since; {remedy}")
-    if results.get("digest") != _digest(results):
+    if "digest" not in results:
+        raise InputError(f"{path}: was written by an older gcnet; {remedy}")
+    if results["digest"] != _digest(results):
         raise InputError(f"{path}: is not as it was written; {remedy}")
     for name in ("predictions.csv", "outputs.npz"):
         if not (folder / name).is_file():

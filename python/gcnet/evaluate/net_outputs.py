@@ -15,9 +15,6 @@ NET_SIZE = 64
 WHITE = 256
 """The pixel value that the nets see as 1: their inputs are pixels times 1/256."""
 
-FORMER_NAMES = {"reconstructed_image": "reconstructed_input"}
-"""What blobs are called in the deploy nets of older runs."""
-
 
 def central_crop(images):
     """uint8 ... x 66 x 66 -> uint8 ... x 64 x 64, what the nets see of a test image."""
@@ -34,7 +31,9 @@ def forward(run, fold, images, blobs, references=None, threads=None):
     """
     deploy = run.fold_folder(fold) / "deploy.prototxt"
     tops = {top for layer in prototxt.net(deploy).layer for top in layer.top}
-    names = {blob: blob if blob in tops else FORMER_NAMES.get(blob, blob) for blob in blobs}
+    names = {
+        blob: blob if blob in tops else run.model.former_blobs.get(blob, blob) for blob in blobs
+    }
     inputs = {"image": images}
     if run.model.shown_reference:
         inputs["reference"] = references

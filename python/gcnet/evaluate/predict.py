@@ -14,6 +14,7 @@ from gcnet import engine as engines
 from gcnet import models, runs
 from gcnet.evaluate import evaluated
 from gcnet.evaluate.net_outputs import central_crop, forward
+from gcnet.models import PROBABILITIES
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
 
@@ -118,7 +119,7 @@ def predict(run, folds, faces):
     """
     images = central_crop(np.stack([face.pixels for face in faces.values()]))
     generator = run.model.generated
-    blobs = ["probabilities", *([] if generator is None else [generator])]
+    blobs = [PROBABILITIES, *([] if generator is None else [generator])]
 
     def of_fold(fold):
         # On one thread each, as in gcnet.evaluate.testing, so that the bits are the same.
@@ -127,7 +128,7 @@ def predict(run, folds, faces):
     with ThreadPoolExecutor(available_cores()) as pool:
         answers = pool.map(of_fold, folds)
         made = list(tqdm(answers, "nets", len(folds), unit="net", leave=False, disable=None))
-    probabilities = np.mean([blob["probabilities"] for blob in made], axis=0, dtype=np.float64)
+    probabilities = np.mean([blob[PROBABILITIES] for blob in made], axis=0, dtype=np.float64)
     generated = made[0].get(generator)
     return [
         Prediction(

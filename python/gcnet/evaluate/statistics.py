@@ -5,8 +5,8 @@ it well, too. Wilson's interval and McNemar's test count every image as independ
 they come out too sure. Here people are drawn instead: a bootstrap over subjects, which takes all of
 a subject's images together each time (percentile method). Two models are compared on the same draws
 of the same people, so what makes a person easy or hard for both does not count. For 80 simulated
-people of 6 images each (tests/test_statistics.py) the interval holds the truth 95 times in 100, one
-that counts images 78 times.
+people of 6 images each (tests/gcnet/evaluate/test_statistics.py) the interval holds the truth 95
+times in 100, one that counts images 78 times.
 
 What this does not tell: how much another random start or another draw of the augmentation would
 change the nets themselves. With few subjects the interval is too narrow, and if every subject has

@@ -17,14 +17,12 @@ from gcnet.evaluate import evaluated, shown_faces
 from gcnet.evaluate.evaluated import Predictions
 from gcnet.evaluate.net_outputs import WHITE, central_crop, forward
 from gcnet.evaluate.scores import scores
+from gcnet.models import PROBABILITIES
 from gcnet.train import fold_lmdbs
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
 from gcnet_base.paths import database_name, portable, sha256
 from gcnet_base.protocol import FOLDS
-
-PROBABILITIES = "probabilities"
-"""The blob of every deploy net that holds the classes' probabilities, N x C."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,9 @@ def _results(run, index, predictions, generation):
         "missing": [fold for fold in range(FOLDS) if fold not in run.folds()],
         **scores(predictions),
         "generation": generation,
-        "paper": published.accuracies(settings.net, settings.classes, database_name(tested_on))
+        "paper": published.accuracies(
+            run.model.published, settings.classes, database_name(tested_on)
+        )
         if index is None
         else {},
         "index_sha256": settings.index_sha256 if index is None else sha256(index),
@@ -171,6 +171,12 @@ def _results(run, index, predictions, generation):
         "revision": runs.git_revision(),
         "command": shlex.join(["python", *sys.argv]),
     }
+
+
+def _published(run, index):
+    """{title of a paper's table: its accuracy of the model} to put beside a test on `index`."""
+    database = database_name(index)
+    return published.accuracies(run.model.published, run.settings.classes, database)
 
 
 def _build_test(run, index):
@@ -182,7 +188,7 @@ def _build_test(run, index):
 
 
 def _check_references(run, records):
-    """mlcnn's own face as its reference would make its distance 0 and its prediction constant."""
+    """A face as its own reference would make the distance 0 and the prediction constant."""
     for record in records:
         if not record["reference"]:
             raise InputError(

@@ -1,7 +1,7 @@
-"""The methods: importing this registers their models and what is published of them.
+"""The methods, a package each: their models, published numbers, figures and experiments.
 
-A method is a package here with `models.py` (its Models), `published.py` (its papers' tables) and
-whatever figures and experiments are its own. Nothing of gcnet outside of this package imports it.
+`models.py` of a method registers its Models and what is published of them; all.py imports those of
+every method. Nothing of gcnet outside of this package imports it. An order of solvers that a method
+states (gcnet.in_caffe.alternating) is loaded by BVLC Caffe's Python 3.9: it imports nothing of this
+package.
 """
-
-from gcnet.methods.gcnet import models  # noqa: F401 (registers)

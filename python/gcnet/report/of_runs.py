@@ -16,8 +16,8 @@ from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
 from gcnet_base.protocol import CLASSES, FOLDS
 
-REPORT = "report.html"
-"""Drawn last: with it, a run's folder is complete."""
+REPORT, CONFUSION, CURVES = "report.html", "confusion.png", "curves.png"
+"""What is drawn of every run, beside its model's pictures."""
 
 DRAWN = {"readings", "figures"}
 """Folders of runs that are drawn as curves: docs/decisions.md's and those of Figure 11."""
@@ -38,10 +38,8 @@ def evaluate(run, index=None):
 def draw(tested):
     """Draw an Evaluated into its folder: report.html and the pictures beside it."""
     model = tested.run.model
-    plots.confusion(
-        tested.results["confusion"], tested.run.class_names, tested.folder / "confusion.png"
-    )
-    with replacing(tested.folder / "curves.png", "wb") as file:
+    plots.confusion(tested.results["confusion"], tested.run.class_names, tested.folder / CONFUSION)
+    with replacing(tested.folder / CURVES, "wb") as file:
         file.write(plots.curves(caffe_log.of_run(tested.run)))
     drawn = []
     if model.pictures is not None:
@@ -67,9 +65,15 @@ def _known(run, index):
         known = evaluated.load(run, index)
     except InputError:
         return None
-    if not (known.folder / REPORT).is_file():
+    if not all((known.folder / name).is_file() for name in _drawn(known.run.model)):
         draw(known)
     return known
+
+
+def _drawn(model):
+    """Names of what `draw` leaves."""
+    names = [REPORT, CONFUSION, CURVES]
+    return names if model.pictures is None else [*names, model.pictures.file]
 
 
 def evaluate_all(folders, index=None, form="text"):

@@ -144,9 +144,11 @@ def curves(logs, dark=False):
 
     `logs` is {fold: CaffeLog}. `dark` draws in light colours on the report's dark ground.
     """
+    outputs = {name for log in logs.values() for name in log.train if name.startswith("loss")}
+    others = {name: name.replace("_", " ") for name in sorted(outputs - TERMS.keys())}
     panels = [
         (name, caption, kind)
-        for name, caption in TERMS.items()
+        for name, caption in {**TERMS, **others}.items()
         for kind in ("train", "test")
         if (name == "accuracy") == (kind == "test")
         and any(name in getattr(log, kind) for log in logs.values())

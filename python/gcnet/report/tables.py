@@ -130,7 +130,7 @@ def _accuracy(group):
             else:
                 difference = statistics.compare(one.predictions, baseline.predictions)
         accuracies = published.accuracies(
-            one.run.settings.net, first.run.settings.classes, database
+            one.run.model.published, first.run.settings.classes, database
         )
         frame, sequence = one.results["frame"], one.results["sequence"]
         rows.append(

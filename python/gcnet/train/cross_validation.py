@@ -1,4 +1,4 @@
-"""Train the folds of a run with `caffe train`, resuming what was stopped."""
+"""Train the folds of a run, by its model's program, resuming what was stopped."""
 
 import json
 import re

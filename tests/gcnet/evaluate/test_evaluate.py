@@ -18,6 +18,7 @@ from data_prep.lmdbs import contents, places
 from gcnet import engine, models, published, runs
 from gcnet.evaluate import evaluated, scores, testing
 from gcnet.report import of_runs
+from gcnet.train import fold_lmdbs
 from gcnet_base.errors import InputError
 from gcnet_base.paths import ROOT, portable, sha256
 
@@ -85,12 +86,15 @@ def test_a_class_without_test_images_has_no_recall_and_one_fold_no_deviation():
 
 
 def test_the_papers_number_is_that_of_the_cell():
-    assert published.accuracies("s1r1", "7", "ckplus") == {"CK+ 7": 97.93}
-    assert published.accuracies("s1r1", "8", "ckplus") == {"CK+ 8": 97.28}
-    assert published.accuracies("cnn", "6", "mmi") == {"MMI": 77.68}
-    assert published.accuracies("cnn", "6", "demo") == {"MMI": 77.68, "Oulu-CASIA": 83.96}
-    assert published.accuracies("mlcnn", "7", "ckplus") == {"CK+ 7": None}
-    assert published.accuracies("s1r1", "6", "ckplus") == {}
+    assert published.accuracies(models.get("s1r1").published, "7", "ckplus") == {"CK+ 7": 97.93}
+    assert published.accuracies(models.get("s1r1").published, "8", "ckplus") == {"CK+ 8": 97.28}
+    assert published.accuracies(models.get("cnn").published, "6", "mmi") == {"MMI": 77.68}
+    assert published.accuracies(models.get("cnn").published, "6", "demo") == {
+        "MMI": 77.68,
+        "Oulu-CASIA": 83.96,
+    }
+    assert published.accuracies(models.get("mlcnn").published, "7", "ckplus") == {"CK+ 7": None}
+    assert published.accuracies(models.get("s1r1").published, "6", "ckplus") == {}
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +245,7 @@ def test_changed_faces_and_a_changed_index_are_told(copied, monkeypatch, tmp_pat
     monkeypatch.setattr(places, "LMDBS", tmp_path / "nowhere")
     real = sha256
     monkeypatch.setattr(
-        runs, "sha256", lambda path: "other" if path.name == "index.csv" else real(path)
+        fold_lmdbs, "sha256", lambda path: "other" if path.name == "index.csv" else real(path)
     )
     with pytest.raises(InputError, match="index.csv: is gone or changed since"):
         of_runs.evaluate(copied)

@@ -56,7 +56,7 @@ def a_run(folder, net, log=True):
 
 
 def an_evaluated(folder, net="s1r1", tested=TESTED, **changes):
-    """An Evaluated as gcnet.evaluated.load gives it, of made-up answers; faces are noise."""
+    """An Evaluated as gcnet.evaluate.evaluated.load gives it, of made-up answers; faces are noise."""
     run = a_run(folder, net)
     probabilities = np.full((len(tested), len(NAMES)), 0.0, np.float32)
     for row, (label, predicted, probability, of_truth, *_) in zip(

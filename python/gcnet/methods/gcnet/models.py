@@ -20,6 +20,7 @@ def _gcnet(name, rows):
         f"GCNet {name.upper()}",
         generated="generated",
         pictures=Pictures("Figure 4", "figure4.png", rows),
+        former_blobs={"reconstructed_image": "reconstructed_input"},
         starts_from=(ENCODER1, ENCODER2),
         published=published.of(name),
     )
