@@ -10,7 +10,7 @@ from gcnet import models, runs
 from gcnet.engine import TITLES
 from gcnet.evaluate import evaluated, testing
 from gcnet.evaluate.scores import COUNTS
-from gcnet.report import page, pictures, plots, table_forms, tables
+from gcnet.report import page, pictures, plots, table, table_forms, tables
 from gcnet.train import caffe_log
 from gcnet_base.atomic import replacing
 from gcnet_base.errors import InputError
@@ -151,15 +151,15 @@ def as_text(results):
         cells = [row[count] for count in COUNTS]
         line(fold, [f"{c['accuracy']:6.2f} % of {c['samples']}" for c in cells])
     cells = [results[count] for count in COUNTS]
-    line("mean", [f"{tables.mean_text(c):>6} %" for c in cells])
+    line("mean", [f"{table.mean_text(c):>6} %" for c in cells])
     line("pool", [f"{c['pooled']:6.2f} % of {c['samples']}" for c in cells])
-    line("95 %", [tables.interval_text(c["interval"]).strip() or "-" for c in cells])
+    line("95 %", [table.interval_text(c["interval"]).strip() or "-" for c in cells])
     lines += [
         f"chance {results['chance']:.2f} %, "
         f"always the largest class {results['largest_class']:.2f} %",
     ]
     if results["generation"]:
-        lines.append(f"generated reference: {tables.generation_text(results['generation'])}")
+        lines.append(f"generated reference: {table.generation_text(results['generation'])}")
     for database, accuracy in results["paper"].items():
         value = "no such row" if accuracy is None else f"{accuracy:.2f} %"
         lines.append(f"paper, on the real database {database}: {value}")
