@@ -357,7 +357,7 @@ def test_figure11_needs_a_gcnet_with_the_contrastive_loss_and_its_own_files(pair
     run = pair[0].run
     changed = sources.source_messages("s1r1", ROOT / run.settings.prototxt)
     prototxt.set_value(changed["net"], "contrastive_loss_param.margin", 2, "loss_contrastive")
-    monkeypatch.setattr(runs, "source_messages", lambda net, folder: changed)
+    monkeypatch.setattr(sources, "source_messages", lambda net, folder: changed)
     with pytest.raises(InputError, match="prototxt files have changed since it was started"):
         contrastive_weight.figure11(run, [1.0], "cpu", 1, "")
 
