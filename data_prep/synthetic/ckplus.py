@@ -10,6 +10,7 @@ As in CK+, each sequence has its folder under Emotion and only a labelled one ha
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,23 +72,36 @@ def add_arguments(parser):
     )
 
 
-def write(root, camera, full=False, untidy=False, workers=None, subjects=20, sequences=4,
-          frames=11, landmarks=False, unlabelled_fraction=0.2):  # fmt: skip
+class Options(NamedTuple):
+    """The layout's own: `sequences` per subject, `frames` the mean of a sequence."""
+
+    subjects: int = 20
+    sequences: int = 4
+    frames: int = 11
+    landmarks: bool = False
+    unlabelled_fraction: float = 0.2
+
+
+def write(root, camera, full=False, untidy=False, workers=None, **options):
     """Write the database to the folder `root`, which must be new or empty; the number of images.
 
-    frames: mean images per sequence; full: CK+'s own numbers of subjects, sequences and labels
-    instead of `subjects` and `sequences`; untidy: with the litter of real copies. The same camera
+    `options`: those of Options. full: CK+'s own numbers of subjects, sequences and labels instead
+    of `subjects` and `sequences`; untidy: with the litter of real copies. The same camera
     gives the same bytes whatever the number of workers. Raises InputError for a root that is not
     empty or numbers out of range; nothing is left behind unless all is written.
     """
+    options = Options(**options)
     if full:
-        planned = plan_all(frames, camera.seed)
+        planned = plan_all(options.frames, camera.seed)
     else:
+        subjects = options.subjects
         if not 1 <= subjects <= HIGHEST_SUBJECT - 5:
             raise InputError(f"--subjects {subjects}: must be from 1 to {HIGHEST_SUBJECT - 5}")
-        planned = plan_sequences(subjects, sequences, frames, camera.seed, unlabelled_fraction)
+        planned = plan_sequences(
+            subjects, options.sequences, options.frames, camera.seed, options.unlabelled_fraction
+        )
     jobs = [
-        Job(camera, list(those), landmarks)
+        Job(camera, list(those), options.landmarks)
         for _, those in groupby(planned, key=lambda sequence: sequence.subject)
     ]
     with new_folder(root) as folder:

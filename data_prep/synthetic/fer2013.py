@@ -10,6 +10,7 @@ pictures are drawn with --size pixels; then the upright square around the face b
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -52,12 +53,21 @@ def add_arguments(parser):
     )  # fmt: skip
 
 
-def write(root, camera, full=False, untidy=False, workers=None, form="csv", train=80, test=40):
+class Options(NamedTuple):
+    """The layout's own: its `form`, and how many images of `train` and of each `test` part."""
+
+    form: str = "csv"
+    train: int = 80
+    test: int = 40
+
+
+def write(root, camera, full=False, untidy=False, workers=None, **options):
     """Write the database to the folder `root`, which must be new or empty; the number of images.
 
-    All seven labels are equally often in `train` and `test` images; full: FER2013's own numbers
+    `options`: those of Options. All seven labels are equally often; full: FER2013's own numbers
     instead; untidy: with the litter of real copies. Raises InputError for a root that is not empty.
     """
+    form, train, test = Options(**options)
     rng = np.random.default_rng([camera.seed, 0])
     rows = []
     for usage, own in COUNTS.items():

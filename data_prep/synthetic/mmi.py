@@ -14,6 +14,7 @@ class are not public: the six are balanced.
 from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -103,18 +104,25 @@ def add_arguments(parser):
     )  # fmt: skip
 
 
-def write(root, camera, full=False, untidy=False, workers=None, subjects=12, sequences=6,
-          frames=40):  # fmt: skip
+class Options(NamedTuple):
+    """The layout's own: `sequences` per subject, `frames` the mean of a video."""
+
+    subjects: int = 12
+    sequences: int = 6
+    frames: int = 40
+
+
+def write(root, camera, full=False, untidy=False, workers=None, **options):
     """Write the database to the folder `root`, which must be new or empty; the number of frames.
 
-    frames: mean frames of a video; full: MMI's own numbers of sequences instead of `subjects` and
+    `options`: those of Options. full: MMI's own numbers of sequences instead of `subjects` and
     `sequences`; untidy: with the litter of real copies. Raises InputError for a root that is not
     empty, or numbers out of range; nothing is left behind unless all is written.
     """
     width, height = camera.size
     if not lies_on_its_side(width, height) or width % 2:
         raise InputError(f"--size {width}x{height}: MMI's videos are 5:4 and even, like 360x288")
-    planned = plan(full, camera.seed, subjects, sequences, frames)
+    planned = plan(full, camera.seed, *Options(**options))
     jobs = [
         Job(camera, [session for session in planned if session.subject == subject])
         for subject in sorted({session.subject for session in planned})

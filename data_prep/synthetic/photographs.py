@@ -8,6 +8,7 @@ Everybody has a neutral picture, the expressions, and without --folders one of n
 
 import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from data_prep.arguments import at_least
 from data_prep.databases.photographs import WORDS
@@ -43,12 +44,22 @@ def add_arguments(parser):
     )
 
 
-def write(root, camera, full=False, untidy=False, workers=None, subjects=6, takes=2, folders=False):
+class Options(NamedTuple):
+    """The layout's own: `takes` of each expression, in `folders` of labels or by their names."""
+
+    subjects: int = 6
+    takes: int = 2
+    folders: bool = False
+
+
+def write(root, camera, full=False, untidy=False, workers=None, **options):
     """Write the pictures to the folder `root`, which must be new or empty; their number.
 
-    There is no real database with numbers of its own: `full` changes nothing. untidy: with the
+    `options`: those of Options. There is no real database with numbers of its own: `full` changes
+    nothing. untidy: with the
     litter of real copies. Raises InputError for a root that is not empty.
     """
+    subjects, takes, folders = Options(**options)
     spellings = {label: [w for w in WORDS if WORDS[w] == label] for label in WORDS.values()}
     jobs = []
     for person in range(subjects):
