@@ -32,7 +32,7 @@ setup: .venv/installed
 	  echo "error: $(PYTHON3) is not Python 3.11 or 3.12; name one: make PYTHON3=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "setting up .venv"
 	@$(PYTHON3) -m venv .venv
-	@$(PYTHON) -m pip install --quiet --editable '.[torchcaffe,tsne,test]'
+	@$(PYTHON) -m pip install --quiet --editable '.[torchcaffe,analysis,test]'
 	@touch $@
 
 caffe: setup
@@ -41,7 +41,7 @@ caffe: setup
 
 DEMO := data/demo
 demo: setup
-	[ -d $(DEMO)/CK+ ] || $(PYTHON) -m data_prep synthesize ckplus $(DEMO)/CK+ --studio --subjects 60 --sequences 6 --frames 8
+	[ -d $(DEMO)/CK+ ] || $(PYTHON) -m data_prep synthesize ckplus $(DEMO)/CK+ --subjects 60 --sequences 6 --frames 8
 	$(PYTHON) -m data_prep index ckplus $(DEMO)/CK+ -o $(DEMO)
 	$(PYTHON) -m data_prep align $(DEMO)/index.csv -o $(DEMO)/faces
 	$(PYTHON) python/train_folds.py --index $(DEMO)/faces/index.csv --net s1r1 --folds 0,1 --max-iter 500 --batch 8 --run runs/demo
@@ -87,7 +87,7 @@ test-images: setup caffe
 	$(PYTHON) -m pytest -s tests/images/images.py
 
 bench: setup caffe
-	@$(PYTHON) -m pip install --quiet --editable '.[torchcaffe,tsne,test,bench]'
+	@$(PYTHON) -m pip install --quiet --editable '.[torchcaffe,analysis,test,bench]'
 	$(PYTHON) bench/synthetic_faces.py
 	$(PYTHON) bench/data.py
 	$(PYTHON) bench/engines.py

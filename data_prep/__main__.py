@@ -7,7 +7,17 @@ import gcnet_base.interpreter  # noqa: F401 (first: it sees to the right Python)
 
 # isort: split
 
-from data_prep.commands import align, check, index, lmdb, merge, peaks, prepare, synthesize
+from data_prep.commands import (
+    align,
+    check,
+    index,
+    lmdb,
+    merge,
+    peaks,
+    prepare,
+    statistics,
+    synthesize,
+)
 from gcnet_base.errors import one_line_errors
 
 _COMMANDS = (
@@ -67,6 +77,13 @@ _COMMANDS = (
         check.add_arguments,
         check.run,
         "python -m data_prep check data/folds/ckplus-*/fold*",
+    ),
+    (
+        "statistics",
+        "how far expressions and people are apart in an aligned index, beside a real database",
+        statistics.add_arguments,
+        statistics.run,
+        "python -m data_prep statistics data/ckplus/faces/index.csv --beside ckplus",
     ),
 )
 

@@ -61,7 +61,7 @@ if [ "$device" != cpu ] && command -v caffe-gtest >/dev/null; then
 fi
 
 echo "3/4 ten iterations on the CPU and on $device"
-python -m data_prep synthesize ckplus "$scratch/CK+" --studio --subjects 10 --sequences 7 --frames 2 \
+python -m data_prep synthesize ckplus "$scratch/CK+" --subjects 10 --sequences 7 --frames 2 \
     > "$scratch/data" 2>&1 || fail "$(tail -n 1 "$scratch/data")"
 python -m data_prep index ckplus "$scratch/CK+" -o "$scratch" >> "$scratch/data" 2>&1 ||
     fail "$(tail -n 1 "$scratch/data")"

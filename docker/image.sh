@@ -48,7 +48,7 @@ tag() { echo "gcnet-$1${STAGE:+:$STAGE}"; }
 extras() {
     case "$1" in
         bvlc-cpu | bvlc-cuda) ;;
-        torch) echo torchcaffe tsne ;;
+        torch) echo torchcaffe analysis ;;
         *) fail "no image $1; there are bvlc-cpu, bvlc-cuda and torch" ;;
     esac
 }

@@ -8,7 +8,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends python3-venv
 RUN python3 -m venv /opt/gcnet
 COPY pyproject.toml docker/steps/requirements.py docker/steps/dependencies.sh /gcnet/
 RUN --mount=type=bind,target=/context \
-    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels/torch torchcaffe tsne
+    /gcnet/dependencies.sh /opt/gcnet/bin/python /context/build/wheels/torch torchcaffe analysis
 # What nothing here uses: the packages' own tests, PyTorch's C++ headers and its test programs.
 RUN cd /opt/gcnet/lib/python3.11/site-packages && rm -rf torch/include torch/share torch/test \
     && find torch/bin -type f ! -name torch_shm_manager -delete \

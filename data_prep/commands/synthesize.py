@@ -4,6 +4,7 @@ import argparse
 
 from data_prep import synthetic
 from data_prep.arguments import at_least, size
+from data_prep.synthetic.identity import CONDITIONS
 
 
 def add_arguments(parser):
@@ -35,8 +36,9 @@ def add_arguments(parser):
             help="pixels of an image (%dx%d)" % layout.SIZE,
         )  # fmt: skip
         command.add_argument(
-            "--studio", action="store_true",
-            help="even light, frontal heads, strong expressions: easier to learn",
+            "--conditions", choices=tuple(CONDITIONS), default=layout.CONDITIONS,
+            help="how the pictures are taken: laboratory, near CK+'s; portrait, near JAFFE's, "
+            "sharper; wild, any light and pose (%(default)s)",
         )  # fmt: skip
         command.add_argument(
             "--seed", type=at_least(0), default=0, metavar="N",
@@ -56,7 +58,7 @@ def run(arguments):
     camera = Camera(
         size=options.pop("size"),
         colour=layout.COLOUR,
-        studio=options.pop("studio"),
+        conditions=options.pop("conditions"),
         seed=options.pop("seed"),
         people=options.pop("people"),
     )

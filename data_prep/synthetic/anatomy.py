@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.synthetic.drawing import spline
+from data_prep.synthetic.shading import shades
 
 LEFT, RIGHT = 0, 1
 _SIGN = (-1.0, 1.0)
@@ -29,9 +30,9 @@ _BROW_HEIGHTS = np.stack(
         0.05 * (1 - _BROW_T) + 0.05 * _BROW_T**3,
         -np.sin(np.pi * _BROW_T**1.25),
         0.5 - _BROW_T,
-        -0.20 * (1 - _BROW_T) ** 1.3,
+        -0.25 * (1 - _BROW_T) ** 1.3,
         -0.18 * np.exp(-(((_BROW_T - 0.72) / 0.36) ** 2)),
-        0.15 * (1 - _BROW_T) ** 0.8 + 0.05,
+        0.19 * (1 - _BROW_T) ** 0.8 + 0.06,
         0.11 * (1 - 0.8 * _BROW_T),
     ]
 )
@@ -44,7 +45,7 @@ _BROW_THICKNESS = np.interp(
 # Lids at 9 points, inner to outer.
 _LID_T = np.linspace(0, 1, 9)
 _UPPER_LID = np.sin(np.pi * _LID_T**0.92) ** 0.8
-_SAD_LID = 0.05 * (1 - _LID_T) * _UPPER_LID
+_SAD_LID = 0.08 * (1 - _LID_T) * _UPPER_LID
 _LOWER_LID = np.sin(np.pi * _LID_T**1.1) ** 0.9
 _LID_FOLD = _UPPER_LID**0.8
 # Lips at 13 points, left to right.
@@ -111,8 +112,10 @@ class FaceShape:
     inner_lip: tuple
     chin: np.ndarray
     jaw_drop: float
+    teeth: float
     creases: list
     bumps: np.ndarray
+    shades: np.ndarray
 
 
 def _mirrored(points, side):
@@ -123,7 +126,7 @@ def face_shape(identity, intensities):
     """The FaceShape of an Identity with action units {AU: (left, right)}."""
     au = ActionUnits(intensities, identity)
     rest = identity.resting
-    drop = 0.24 * au(26) + 0.46 * au(27)
+    drop = 0.30 * au(26) + 0.75 * au(27)
     chin_y = identity.chin_y + 0.9 * drop - 0.03 * au(17)
     asymmetry = identity.asymmetry
 
@@ -144,7 +147,7 @@ def face_shape(identity, intensities):
                 au(9, side),
             )
         )
-        brow_ends.append((identity.brow_inner_x - 0.075 * lower_brow, identity.eye_x + 0.36))
+        brow_ends.append((identity.brow_inner_x - 0.10 * lower_brow, identity.eye_x + 0.36))
 
         narrow = au(7, side)
         squint = max(au(6, side), 0.9 * au(9, side), 0.5 * au(12, side))
@@ -152,7 +155,7 @@ def face_shape(identity, intensities):
             identity.upper_lid * (1 - 0.25 * rest["lids"])
             + 0.095 * au(5, side)
             - 0.030 * narrow
-            - 0.016 * au(4, side)
+            - 0.028 * au(4, side)
             - 0.014 * squint
             - 0.03 * au(9, side)
             + 0.012 * au(1, side)
@@ -212,24 +215,24 @@ def face_shape(identity, intensities):
     mouth_corners = []
     for side in (LEFT, RIGHT):
         dx = (
-            0.11 * au(12, side)
-            + 0.095 * au(20, side)
+            0.17 * au(12, side)
+            + 0.12 * au(20, side)
             + 0.05 * au(14, side)
             - 0.05 * au(24, side)
             - 0.03 * au(23, side)
-            - 0.07 * au(27, side)
-            - 0.02 * au(26, side)
+            - 0.03 * au(27, side)
+            - 0.01 * au(26, side)
             - 0.025 * au(17, side)
             - 0.015 * au(15, side)
         )
         up = (
-            0.125 * au(12, side)
+            0.16 * au(12, side)
             + 0.08 * au(14, side)
             + 0.02 * au(10, side)
             + 0.02 * au(9, side)
             + 0.12 * rest["corner_up"]
-            - 0.115 * au(15, side)
-            - 0.05 * au(20, side)
+            - 0.14 * au(15, side)
+            - 0.08 * au(20, side)
             - 0.03 * au(17, side)
         )
         mouth_corners.append(
@@ -241,11 +244,10 @@ def face_shape(identity, intensities):
             )
         )
     part = (
-        0.055 * au(25)
-        + 0.16 * au(25) * au(26)
-        + 0.36 * au(27)
-        + 0.05 * au(25) * (au(10) + au(16) + 0.5 * au(12))
-        + 0.3 * au(25) * au(26) * 0.25
+        0.08 * au(25)
+        + 0.32 * au(25) * au(26)
+        + 0.95 * au(27)
+        + 0.05 * au(25) * (au(10) + au(16) + 7.0 * au(12) + 1.5 * au(20))
     )
     press = max(0.0, rest["lip_press"])
     thin = (1 - 0.55 * au(24)) * (1 - 0.45 * au(23)) * (1 - 0.25 * au(12)) * (1 - 0.2 * press)
@@ -253,9 +255,13 @@ def face_shape(identity, intensities):
     thin = max(thin, 0.2)
     upper_thickness = identity.upper_lip * thin * (1 - 0.15 * au(10))
     lower_thickness = identity.lower_lip * thin * (1 + 0.2 * au(17) + 0.05 * au(16))
-    middle = identity.mouth_y - 0.05 * au(17) - 0.03 * au(12) * au(25) - 0.01 * au(9)
+    middle = identity.mouth_y - 0.07 * au(17) - 0.03 * au(12) * au(25) - 0.01 * au(9)
     seam_up = middle - 0.11 * au(10) - 0.05 * au(9) - 0.25 * part - 0.02 * au(12)
     seam_low = middle + 0.75 * part + 0.03 * au(16) * au(25) + 0.02 * au(12) * au(25)
+    # However wide the mouth, the upper lip stays below the nose, and the chin below the lower lip.
+    seam_up = max(seam_up, base_y + 0.05 + upper_thickness)
+    seam_low = max(seam_low, seam_up)
+    chin_y = max(chin_y, seam_low + lower_thickness + 0.22)
     if part < 0.01:
         seam_low = seam_up = (seam_low + seam_up) / 2
     outer_lip, inner_lip = _lips(
@@ -283,11 +289,15 @@ def face_shape(identity, intensities):
         inner_lip=inner_lip,
         chin=np.array([0.0, chin_y]),
         jaw_drop=drop,
+        # The upper lip hides them unless something lifts or stretches it.
+        teeth=min(1.0, 0.1 + 1.4 * au(12) + 0.4 * au(20) + 0.25 * au(10) + 0.7 * au(16)),
         creases=[],
         bumps=None,
+        shades=None,
     )
     shape.creases = _creases(identity, au, shape, flare, wing_y)
     shape.bumps = _bumps(identity, au, shape, tip_y, flare, wing_y)
+    shape.shades = shades(identity, au, shape, flare, wing_y)
     return shape
 
 
@@ -344,7 +354,7 @@ def _creases(identity, au, shape, flare, wing_y):
     spread = 0.75 if au(2) > 0.5 * au(1) else 0.42
     bow = 0.05 if au(2) > 0.5 * au(1) else 0.10
     for row in range(3):
-        depth = (0.35 + 0.65 * age) * min(1.0, 0.8 * raise_inner + 0.3 * raise_outer)
+        depth = (0.2 + 0.5 * age) * min(1.0, 0.8 * raise_inner + 0.3 * raise_outer)
         depth = depth * (1.0, 0.9, 0.6)[row] + 0.6 * max(0.0, age - 0.35)
         if depth < _FAINTEST_CREASE:
             continue
@@ -450,8 +460,8 @@ def _bumps(identity, au, shape, tip_y, flare, wing_y):
     nose = identity.nose_height
     rows = [
         (0.0, tip_y - 0.02, 0.13, 0.12, 0.55 * nose),
-        (0.0, tip_y - 0.20, identity.nose_ridge_width, 0.20, 0.72 * nose),
-        (0.0, tip_y - 0.48, identity.nose_ridge_width * 0.85, 0.22, 0.45 * nose),
+        (0.0, tip_y - 0.20, 1.35 * identity.nose_ridge_width, 0.20, 0.60 * nose),
+        (0.0, tip_y - 0.48, 1.25 * identity.nose_ridge_width, 0.22, 0.32 * nose),
         (0.0, identity.brow_y + 0.02, 0.35, 0.12, 0.05),
         (0.0, identity.mouth_y + 0.4 * shape.jaw_drop, 0.42, 0.26, 0.16),
         (0.0, shape.chin[1] - 0.17, 0.22, 0.15, 0.15 + 0.03 * au(17)),
@@ -478,7 +488,7 @@ def _bumps(identity, au, shape, tip_y, flare, wing_y):
                 0.48 - 0.05 * lift,
                 0.24,
                 0.2,
-                0.06 + 0.08 * identity.cheekbones + 0.10 * lift,
+                0.02 + 0.05 * identity.cheekbones + 0.10 * lift,
             ),
             (sign * 0.60, 0.95, 0.16, 0.2, -0.04 - 0.06 * identity.cheekbones),
             (sign * 0.42, 0.62, 0.14, 0.14, 0.05 * max(au(9, side), au(10, side), au(12, side))),

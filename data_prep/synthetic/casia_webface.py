@@ -16,7 +16,7 @@ from data_prep.synthetic.writing import draw_image, new_folder, write_all
 from gcnet_base.errors import InputError
 from gcnet_base.protocol import LABELS
 
-SIZE, COLOUR = (250, 250), True
+SIZE, COLOUR, CONDITIONS = (250, 250), True, "wild"
 FIRST_IDENTITY = 45
 
 

@@ -31,7 +31,7 @@ from gcnet_base.errors import InputError
 from gcnet_base.protocol import EXPRESSIONS
 
 # CK+'s own are 640x490; half of that draws four times as fast, with 50 pixels between the eyes.
-SIZE, COLOUR = (320, 240), False
+SIZE, COLOUR, CONDITIONS = (320, 240), False, "laboratory"
 HIGHEST_SUBJECT = 999
 
 

@@ -25,106 +25,103 @@ EXPRESSIONS = (
 # Each expression: variants of {AU: (lowest, highest) share of the sequence's apex intensity}.
 _VARIANTS = {
     "anger": (
-        {4: (1.0, 1.2), 5: (0.3, 0.7), 7: (0.6, 1.0), 24: (0.6, 1.0), 17: (0.2, 0.6)},
-        {4: (1.0, 1.2), 7: (0.7, 1.0), 23: (0.7, 1.0), 17: (0.3, 0.7)},
+        {4: (0.7, 0.85), 7: (0.7, 1.0), 24: (0.3, 0.6), 17: (0.8, 1.0), 15: (0.2, 0.3)},
         {
-            4: (1.0, 1.2),
-            5: (0.4, 0.8),
-            7: (0.5, 0.9),
-            23: (0.6, 1.0),
-            25: (0.7, 1.0),
-            16: (0.5, 0.9),
+            4: (0.75, 0.9),
+            7: (0.6, 0.9),
+            10: (0.6, 0.75),
+            16: (0.1, 0.4),
+            25: (0.6, 0.8),
+            26: (0.4, 0.5),
         },
         {
-            4: (1.0, 1.2),
-            5: (0.5, 0.9),
-            7: (0.4, 0.8),
-            23: (0.4, 0.7),
-            25: (0.7, 1.0),
-            26: (0.6, 1.0),
+            4: (0.65, 0.8),
+            7: (0.7, 1.0),
+            9: (0.3, 0.45),
+            10: (0.35, 0.5),
+            25: (0.6, 0.8),
+            26: (0.4, 0.5),
+        },
+        {
+            4: (0.7, 0.85),
+            7: (0.6, 0.9),
+            9: (0.2, 0.3),
+            10: (0.5, 0.65),
+            25: (0.6, 0.8),
+            26: (0.4, 0.5),
         },
     ),
     "contempt": (
-        {"one_sided": True, 12: (0.6, 0.9), 14: (0.8, 1.0)},
-        {"one_sided": True, 14: (1.0, 1.1), 12: (0.4, 0.7), 24: (0.1, 0.4)},
+        {"one_sided": True, 12: (0.3, 0.45), 14: (0.7, 0.9)},
+        {"one_sided": True, 14: (0.9, 1.0), 12: (0.2, 0.35), 24: (0.1, 0.4)},
     ),
     "disgust": (
-        {9: (0.9, 1.1), 10: (0.6, 0.9), 7: (0.3, 0.7), 17: (0.2, 0.6)},
         {
-            9: (0.7, 1.0),
-            10: (0.7, 1.0),
-            6: (0.2, 0.5),
-            7: (0.2, 0.5),
-            25: (0.5, 0.9),
-            16: (0.2, 0.5),
+            9: (0.7, 0.9),
+            10: (0.7, 0.9),
+            4: (0.6, 0.8),
+            7: (0.5, 0.9),
+            15: (0.3, 0.45),
+            17: (0.4, 0.8),
         },
-        {9: (0.8, 1.0), 10: (0.6, 0.9), 7: (0.3, 0.6), 25: (0.5, 0.9), 26: (0.4, 0.8)},
-        {10: (0.9, 1.1), 9: (0.5, 0.8), 7: (0.3, 0.6), 15: (0.2, 0.5), 17: (0.3, 0.7)},
+        {
+            9: (0.6, 0.8),
+            10: (0.6, 0.8),
+            4: (0.4, 0.6),
+            7: (0.4, 0.8),
+            25: (0.6, 0.8),
+            26: (0.35, 0.5),
+        },
+        {
+            10: (0.8, 0.9),
+            9: (0.5, 0.7),
+            4: (0.4, 0.6),
+            7: (0.4, 0.8),
+            15: (0.4, 0.6),
+            17: (0.3, 0.6),
+        },
     ),
     "fear": (
         {
-            1: (0.9, 1.1),
-            2: (0.4, 0.7),
-            4: (0.6, 0.9),
-            5: (0.7, 1.0),
-            20: (0.7, 1.0),
-            25: (0.7, 1.0),
-        },
-        {
-            1: (0.9, 1.1),
-            2: (0.4, 0.7),
-            4: (0.5, 0.8),
+            1: (1.0, 1.2),
+            2: (0.0, 0.2),
+            4: (0.6, 0.8),
             5: (0.8, 1.0),
-            20: (0.8, 1.0),
-            25: (0.6, 0.9),
+            20: (0.7, 0.9),
+            25: (0.8, 1.0),
             26: (0.2, 0.5),
         },
         {
-            1: (0.8, 1.0),
-            2: (0.3, 0.6),
-            4: (0.6, 0.9),
-            5: (0.6, 0.9),
-            20: (0.8, 1.1),
-            16: (0.4, 0.8),
-            25: (0.6, 1.0),
-        },
-        {
-            1: (0.9, 1.1),
-            2: (0.5, 0.8),
-            4: (0.6, 0.9),
+            1: (1.0, 1.2),
+            2: (0.0, 0.2),
+            4: (0.6, 0.8),
             5: (0.8, 1.0),
-            20: (0.6, 0.9),
-            25: (0.7, 1.0),
-            26: (0.7, 1.0),
+            20: (0.7, 0.9),
+            25: (0.7, 0.9),
+            15: (0.1, 0.3),
+            26: (0.0, 0.3),
         },
-        {1: (0.9, 1.1), 2: (0.4, 0.7), 4: (0.6, 0.9), 5: (0.8, 1.0), 20: (0.9, 1.1)},
     ),
     "happiness": (
         {6: (0.5, 0.9), 12: (0.9, 1.1), 25: (0.6, 1.0)},
         {6: (0.6, 1.0), 12: (0.9, 1.1), 25: (0.7, 1.0), 26: (0.3, 0.6)},
-        {6: (0.4, 0.8), 12: (0.9, 1.1)},
+        {6: (0.4, 0.8), 12: (0.9, 1.1), 25: (0.4, 0.7)},
         {6: (0.7, 1.0), 12: (0.9, 1.1), 25: (0.8, 1.0), 26: (0.7, 1.0)},
         {6: (0.2, 0.5), 12: (1.0, 1.2), 25: (0.5, 0.9)},
     ),
     "sadness": (
-        {1: (1.0, 1.2), 4: (0.2, 0.45), 15: (0.9, 1.1), 17: (0.3, 0.7)},
-        {1: (1.0, 1.2), 4: (0.2, 0.4), 15: (0.9, 1.1)},
-        {1: (0.9, 1.2), 4: (0.3, 0.5), 15: (0.9, 1.1), 17: (0.5, 0.9), 7: (0.1, 0.4)},
+        {1: (0.7, 1.0), 4: (0.7, 1.0), 15: (0.12, 0.27), 17: (0.2, 0.4), 7: (0.2, 0.5)},
+        {1: (0.7, 1.0), 4: (0.8, 1.0), 15: (0.12, 0.27), 7: (0.3, 0.6)},
     ),
     "surprise": (
-        {1: (0.8, 1.1), 2: (0.8, 1.1), 5: (0.6, 1.0), 25: (0.8, 1.0), 27: (0.7, 1.0)},
-        {1: (0.8, 1.1), 2: (0.8, 1.1), 5: (0.5, 0.9), 25: (0.8, 1.0), 26: (0.8, 1.0)},
-        {1: (0.9, 1.1), 2: (0.9, 1.1), 5: (0.7, 1.0), 25: (0.7, 1.0), 26: (0.5, 0.8)},
+        {1: (0.6, 0.9), 2: (0.6, 0.9), 5: (0.6, 1.0), 25: (0.8, 1.0), 27: (0.7, 1.0)},
+        {1: (0.6, 0.9), 2: (0.6, 0.9), 5: (0.5, 0.9), 25: (0.8, 1.0), 27: (0.9, 1.1)},
+        {1: (0.6, 0.9), 2: (0.6, 0.9), 5: (0.7, 1.0), 25: (0.9, 1.0), 26: (0.9, 1.1)},
     ),
 }
 
 
-# Lowest apex intensity of a sequence.
-WEAKEST_APEX = 0.5
-STUDIO_WEAKEST_APEX = 0.85
-
-
-def sample_expression(rng, expression, weakest=WEAKEST_APEX):
+def sample_expression(rng, expression, weakest):
     """Draw an apex: {AU: (left, right)}, intensities in 0..1 (0.2 is FACS A, 1 is FACS E).
 
     `expression` is one of EXPRESSIONS; left is the image's left. The apex intensity is drawn
@@ -144,17 +141,32 @@ def sample_expression(rng, expression, weakest=WEAKEST_APEX):
         sides = intensity * (1 + rng.normal(0, 0.06, 2))
         if one_sided and unit in (12, 14):
             # One-sided action is what tells contempt from a smile: keep it well visible.
-            sides[strong_side] = max(sides[strong_side], 0.95)
+            sides[strong_side] = max(sides[strong_side], 0.5)
             sides[1 - strong_side] = 0.0
         action_units[unit] = tuple(float(side) for side in np.clip(sides, 0, 1.1))
     # A mouth that happens to be a little open says nothing.
-    if expression in ("disgust", "fear", "happiness", "surprise") and rng.random() < 0.35:
+    if expression in ("happiness", "surprise") and rng.random() < 0.35:
         for unit, high in ((25, 0.7), (26, 0.45)):
             level = float(rng.uniform(0.1, high))
             action_units[unit] = tuple(
                 max(level, side) for side in action_units.get(unit, (0.0, 0.0))
             )
     return action_units
+
+
+def sample_apex(rng, expression, conditions):
+    """Draw the apex of `expression` as identity.Conditions have it, {AU: (left, right)}."""
+    weakest = conditions.weakest_apex
+    apex = scaled(
+        sample_expression(rng, expression, weakest), conditions.strength.get(expression, 1.0)
+    )
+    if conditions.mixture:
+        share = float(rng.uniform(0, conditions.mixture))
+        other = sample_expression(rng, str(rng.choice(EXPRESSIONS[1:])), weakest)
+        for unit, sides in scaled(other, share).items():
+            left, right = apex.get(unit, (0.0, 0.0))
+            apex[unit] = (max(left, sides[0]), max(right, sides[1]))
+    return apex
 
 
 def sample_action_units(rng):
@@ -177,7 +189,7 @@ def time_course(rng, frames):
     Smooth onset of varying start and speed; the first frame is neutral and the last the apex,
     as in CK+.
     """
-    start, end = rng.uniform(0.0, 0.25), rng.uniform(0.65, 0.9)
+    start, end = rng.uniform(0.0, 0.2), rng.uniform(0.5, 0.75)
     t = np.linspace(0, 1, frames)
     progress = np.clip((t - start) / (end - start), 0, 1)
     return progress * progress * (3 - 2 * progress)

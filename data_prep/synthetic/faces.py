@@ -188,6 +188,8 @@ class FaceRenderer:
         self.skull = (
             1.15 * np.sqrt(np.clip(1.04 - radius, 0.0, None) + 0.004) + self.pores
         ).astype(np.float32)
+        # The sides of a head turn away from every light in front of it.
+        self.shade = (setting.falloff * np.clip(radius, 0, 1.2) ** 1.5).astype(np.float32)
         rng = np.random.default_rng([setting.texture_seed, 1])
         # Light seldom falls evenly: a window frame, leaves, somebody's shadow.
         self.light_field = np.exp(
@@ -336,7 +338,7 @@ class FaceRenderer:
             return np.clip((size - radius) * (self.unit / 1.2) + 0.5, 0, 1)
 
         iris_radius = identity.iris_radius
-        eye = self._colour((0.70, 0.71, 0.74)) * (1 - 0.9 * np.clip(radius - 0.14, 0, 0.12))
+        eye = self._colour((0.50, 0.51, 0.54)) * (1 - 0.9 * np.clip(radius - 0.14, 0, 0.12))
         iris = self._colour(identity.iris_colour) * (0.75 + 0.5 * radius / iris_radius)
         eye += disc(iris_radius) * (iris * 0.55 - eye)
         eye += disc(iris_radius * 0.85) * (iris - eye)
@@ -367,7 +369,7 @@ class FaceRenderer:
         picture, alpha, lips = self._paint(shape)
         region = self._opaque_region(alpha)
         self._light(picture, region, shape, lips)
-        self._blend(picture, self.highlights, 0.9, 0.8)
+        self._blend(picture, self.highlights, 0.8, 0.4)
         if self.glasses:
             self._blend(
                 picture,
@@ -433,7 +435,7 @@ class FaceRenderer:
             self.eyeballs[:, rows, columns] * (1 - np.float32(0.5) * shadow),
         )
         lash = np.minimum(self.hair_colour * 0.4, self.skin_colour * 0.3)
-        self._blend(picture, canvas.stroke(*upper, width=0.028, blur=0.008), lash, 0.85)
+        self._blend(picture, canvas.stroke(*upper, width=0.036, blur=0.012), lash, 0.9)
         self._blend(
             picture, canvas.stroke(*lower, width=0.018, blur=0.012), self.skin_colour * 0.5, 0.5
         )
@@ -446,8 +448,8 @@ class FaceRenderer:
             self.canvas.polygon(
                 *(centre + nostril for centre, nostril in zip(centres, _NOSTRILS)), blur=0.016
             ),
-            0.18 * self.skin_colour,
-            0.85,
+            0.22 * self.skin_colour,
+            0.6,
         )
 
     def _paint_mouth(self, picture, shape):
@@ -467,20 +469,22 @@ class FaceRenderer:
         gap = float((inner_low[:, 1] - inner_up[:, 1]).max())
         if gap > 0.015:
             opening = canvas.polygon(np.concatenate([inner_up, inner_low[::-1]]), blur=0.008)
-            self._blend(picture, opening, self._inside_mouth(opening[0], inner_up, inner_low))
+            self._blend(
+                picture, opening, self._inside_mouth(opening[0], shape, inner_up, inner_low)
+            )
         else:
-            self._blend(picture, canvas.stroke(inner_up, width=0.026, blur=0.012), lip * 0.35, 0.9)
+            self._blend(picture, canvas.stroke(inner_up, width=0.035, blur=0.014), lip * 0.3, 0.9)
         return upper, lower
 
-    def _inside_mouth(self, region, inner_up, inner_low):
+    def _inside_mouth(self, region, shape, inner_up, inner_low):
         """Dark, with the upper teeth and, in a wide mouth, the tongue."""
         canvas = self.canvas
         y, x = canvas.y[region[0]][:, None], canvas.x[region[1]][None, :]
         lip_y = np.interp(x[0], inner_up[:, 0], inner_up[:, 1]).astype(np.float32)
         teeth_end = min(float(np.sort(lip_y)[len(lip_y) // 2]) + 0.14, self.identity.mouth_y + 0.06)
         teeth = np.clip((teeth_end - y) / 0.02, 0, 1) * np.clip(1.15 - (x / 0.42) ** 4, 0, 1)
-        teeth *= 0.92 + 0.08 * np.cos(x * (2 * np.pi / 0.11))
-        tooth = self._colour((0.66, 0.72, 0.76)) * np.clip(0.6 + (y - lip_y) / 0.08, 0.6, 1)
+        teeth *= shape.teeth * (0.92 + 0.08 * np.cos(x * (2 * np.pi / 0.11)))
+        tooth = self._colour((0.80, 0.85, 0.88)) * np.clip(0.6 + (y - lip_y) / 0.08, 0.6, 1)
         dark = self._colour((0.05, 0.045, 0.10))
         inside = dark + teeth * (tooth - dark)
         bottom = float(inner_low[:, 1].max())
@@ -534,19 +538,8 @@ class FaceRenderer:
     def _light(self, picture, region, shape, lips):
         """Light the region of the picture in place by the relief of the face."""
         canvas, setting, unit = self.canvas, self.setting, self.unit
-        bumps = shape.bumps
-        # Exponents end at -20: products of what lies beyond take ten times as long (denormals).
-        across = np.exp(np.maximum(-0.5 * ((canvas.x - bumps[:, 0:1]) / bumps[:, 2:3]) ** 2, -20))
-        down = np.exp(
-            np.maximum(-0.5 * ((canvas.y[:, None] - bumps[:, 1]) / bumps[:, 3]) ** 2, -20)
-        )
-        down *= bumps[:, 4]
         relief = self.skull.copy()
-        # In blocks: from 2^18 multiplications on OpenBLAS starts threads, which would compete with
-        # the other workers. OpenCV's product takes six times as long.
-        rows = (1 << 18) // across.size
-        for top in range(0, len(relief), rows):
-            relief[top : top + rows] += down[top : top + rows] @ across
+        self._add_gaussians(relief, shape.bumps)
         for lip, weight in lips:
             relief[lip] += 0.035 * cv2.GaussianBlur(weight, (0, 0), 0.03 * unit)
         lids, weight = canvas.polygon(
@@ -570,12 +563,27 @@ class FaceRenderer:
         diffuse = np.maximum((facing + 0.25) * (setting.key_light / 1.25), 0)
         diffuse += setting.ambient * (0.55 + 0.45 * length)
         picture = picture[:, *region]
-        picture *= diffuse * occlusion * self.light_field[region]
+        shade = self.shade.copy()
+        self._add_gaussians(shade, shape.shades)
+        picture *= diffuse * occlusion * self.light_field[region] * np.exp(-shade[region])
         gloss = np.maximum(facing, 0)
         gloss *= gloss
         gloss *= gloss
         gloss *= gloss * gloss
         picture += (0.10 * setting.key_light) * gloss
+
+    def _add_gaussians(self, field, rows):
+        """Add Gaussians (n x 5: x, y, sigma_x, sigma_y, height) to a field of the canvas's size."""
+        canvas = self.canvas
+        # Exponents end at -20: products of what lies beyond take ten times as long (denormals).
+        across = np.exp(np.maximum(-0.5 * ((canvas.x - rows[:, 0:1]) / rows[:, 2:3]) ** 2, -20))
+        down = np.exp(np.maximum(-0.5 * ((canvas.y[:, None] - rows[:, 1]) / rows[:, 3]) ** 2, -20))
+        down *= rows[:, 4]
+        # In blocks: from 2^18 multiplications on OpenBLAS starts threads, which would compete with
+        # the other workers. OpenCV's product takes six times as long.
+        block = (1 << 18) // across.size
+        for top in range(0, len(field), block):
+            field[top : top + block] += down[top : top + block] @ across
 
     def _window_of(self, region):
         """The slices of `window`, and those of the image, where a region of the canvas is seen."""

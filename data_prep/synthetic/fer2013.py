@@ -21,7 +21,7 @@ from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_image, encode, new_folder, write_all
 
 # Drawn so, a face has about the size that it gets in the square.
-SIZE, COLOUR = (80, 80), False
+SIZE, COLOUR, CONDITIONS = (80, 80), False, "wild"
 
 # Where the middle of the eyes and its distance to the mouth go: our own estimate of a face
 # detector's box.

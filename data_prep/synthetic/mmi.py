@@ -38,7 +38,7 @@ from data_prep.synthetic.writing import draw_sequence, new_folder, write_all
 from gcnet_base.errors import InputError
 
 # MMI's own are 720x576; half of that draws four times as fast.
-SIZE, COLOUR = (360, 288), True
+SIZE, COLOUR, CONDITIONS = (360, 288), True, "laboratory"
 
 PROFILE_SUBJECT, UPRIGHT_SUBJECT = "S021", "S053"
 #: Of the public lists of labelled sessions; 30 with the six of the dual views.

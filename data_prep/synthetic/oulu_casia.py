@@ -16,7 +16,7 @@ from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_to_apex, new_folder, write_all
 from gcnet_base.errors import InputError
 
-SIZE, COLOUR = (320, 240), True
+SIZE, COLOUR, CONDITIONS = (320, 240), True, "laboratory"
 HIGHEST_SUBJECT = 999
 
 

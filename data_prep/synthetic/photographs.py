@@ -16,7 +16,7 @@ from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_image, new_folder, write_all
 from gcnet_base.protocol import EXPRESSIONS, NEUTRAL
 
-SIZE, COLOUR = (320, 240), True
+SIZE, COLOUR, CONDITIONS = (320, 240), True, "wild"
 
 # With a space, with letters that are no ASCII, with dots: as people name their files.
 _NAMES = ("anna", "Jörg Peter", "zoë", "M. Li", "Олег", "さくら")

@@ -20,7 +20,7 @@ from data_prep.faces.crop import similarity
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_image, encode, new_folder, write_all
 
-SIZE, COLOUR = (240, 240), True
+SIZE, COLOUR, CONDITIONS = (240, 240), True, "wild"
 
 ALIGNED = 100
 # Eyes and the middle of the mouth in an aligned image; our own estimate of a tight crop.

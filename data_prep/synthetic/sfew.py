@@ -17,7 +17,7 @@ from data_prep.databases.sfew import CLASS_FOLDERS, COUNTS, TEST_IMAGES
 from data_prep.synthetic import litter
 from data_prep.synthetic.writing import draw_image, new_folder, write_all
 
-SIZE, COLOUR = (320, 240), True
+SIZE, COLOUR, CONDITIONS = (320, 240), True, "wild"
 
 # SFEW-BNN counts 95 films in Train and Val together.
 FILMS = {"Train": range(65), "Val": range(65, 95), "Test": range(95, 125)}

@@ -10,15 +10,13 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.synthetic.expressions import (
-    STUDIO_WEAKEST_APEX,
-    WEAKEST_APEX,
     sample_action_units,
-    sample_expression,
+    sample_apex,
     scaled,
     time_course,
 )
 from data_prep.synthetic.faces import FaceRenderer
-from data_prep.synthetic.identity import Identity, Setting
+from data_prep.synthetic.identity import CONDITIONS, Identity, Setting
 from gcnet_base.atomic import replacing_folder
 from gcnet_base.cores import available_cores
 from gcnet_base.errors import InputError
@@ -34,15 +32,15 @@ _STORED_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 0, cv2.IMWRITE_PNG_FILTER, cv2.IMWRI
 class Camera:
     """How all faces of a database are drawn.
 
-    size: (width, height) pixels; colour: BGR instead of gray; studio: even light, frontal heads and
-    strong expressions, so that a net learns in minutes; people: how many different people there are
+    size: (width, height) pixels; colour: BGR instead of gray; conditions: a name in
+    identity.CONDITIONS; people: how many different people there are
     (None: as many as asked for), the next ones look like the first again; the same `seed` gives the
     same pixels.
     """
 
     size: tuple = (320, 240)
     colour: bool = False
-    studio: bool = False
+    conditions: str = "laboratory"
     seed: int = 0
     people: int | None = None
 
@@ -56,13 +54,17 @@ def draw_sequence(camera, person, sequence, expression, course):
     """
     person = person % camera.people if camera.people else person
     rng = np.random.default_rng([camera.seed, 2, person, sequence])
-    setting = Setting.sample(rng)
-    if camera.studio:
-        setting = setting.in_a_studio()
+    conditions = CONDITIONS[camera.conditions]
+    setting = Setting.sample(rng).under(conditions)
     renderer = _renderer(camera, person).in_setting(setting)
-    weakest = STUDIO_WEAKEST_APEX if camera.studio else WEAKEST_APEX
-    apex = sample_expression(rng, expression, weakest) if expression else sample_action_units(rng)
-    return [renderer.render(scaled(apex, share), rng) for share in course(rng)]
+    apex = sample_apex(rng, expression, conditions) if expression else sample_action_units(rng)
+    renderings = []
+    for share in course(rng):
+        if conditions.sittings:
+            other = Setting.sample(rng).under(conditions)
+            renderer = renderer.in_setting(other.before_the_wall_of(setting))
+        renderings.append(renderer.render(scaled(apex, share), rng))
+    return renderings
 
 
 def draw_to_apex(camera, person, sequence, expression, frames, suffix):

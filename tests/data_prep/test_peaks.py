@@ -150,7 +150,7 @@ def test_names_cannot_break_out_of_the_page(faces, tmp_path):
 
 def test_from_videos_to_labels_at_the_corrected_peaks(tmp_path):
     root, out = tmp_path / "MMI", tmp_path / "out"
-    size = Camera(size=(360, 288), colour=True, studio=True, seed=SEED)
+    size = Camera(size=(360, 288), colour=True, seed=SEED)
     mmi.write(root, size, subjects=2, sequences=1, frames=12, workers=2)
     command = ["index", "mmi", str(root), "-o", str(out)]
     assert main([*command, "--every", "2"]) == 0

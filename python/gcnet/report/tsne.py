@@ -56,7 +56,7 @@ def embed(features):
         from threadpoolctl import threadpool_limits  # comes with scikit-learn
     except ModuleNotFoundError:
         raise InputError(
-            "t-SNE needs scikit-learn, which this Python does not have: pip install '.[tsne]'"
+            "t-SNE needs scikit-learn, which this Python does not have: pip install '.[analysis]'"
         ) from None
 
     with threadpool_limits(limits=1):

@@ -44,7 +44,7 @@ def render(subject, expression, colour=False, size=(320, 240), setting_seed=0):
     identity = Identity.sample(np.random.default_rng([SEED, subject]))
     setting = Setting.sample(np.random.default_rng([SEED, subject, setting_seed]))
     rng = np.random.default_rng([SEED, subject, setting_seed, 1])
-    apex = sample_expression(rng, expression)
+    apex = sample_expression(rng, expression, weakest=0.5)
     return FaceRenderer(identity, setting, size, colour).render(apex, rng)
 
 

@@ -168,9 +168,9 @@ def tiny_scale(scales):
         folds="0", max_iter=2, batch=4,
         pretraining=dict.fromkeys(("identity", "autoencoder"), ("--max-iter", "2", "--batch", "4")),
         synthesize={
-            "casia_webface": ("--identities", "3", "--images", "12", "--studio"),
+            "casia_webface": ("--identities", "3", "--images", "12"),
             "ckplus": (
-                "--studio", "--landmarks", "--subjects", "12", "--sequences", "7", "--frames", "4",
+                "--landmarks", "--subjects", "12", "--sequences", "7", "--frames", "4",
             ),
         },
     )  # fmt: skip

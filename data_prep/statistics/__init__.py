@@ -1,0 +1,1 @@
+"""What the faces of an aligned index say in numbers, beside those of another database."""
