@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gcnet import prototxt
 from gcnet_base.errors import InputError
+from gcnet_base.paths import ROOT
 
 
 @contextlib.contextmanager
@@ -19,17 +20,21 @@ def naming(path):
 def source_paths(net, folder):
     """{"solver", "net", "deploy": Path} of a net, in a folder laid out as prototxt/.
 
-    The solver's `net:` says which net file it is, and `deploy_<that>` stands beside it.
-    Raises InputError if a file is not there or the solver is not readable.
+    The solver's `net:` says which net file it is: the one of that name in the folder, else the one
+    of that path from the repository root (as the solvers of prototxt/short have it). `deploy_<net>`
+    stands beside the net. Raises InputError if a file is not there or the solver is not readable.
     """
     solver = _existing(Path(folder) / f"solver_{net}.prototxt")
     message = prototxt.solver(solver)
     with naming(solver):
-        net_file = Path(prototxt.value(message, "net")).name
+        named = Path(prototxt.value(message, "net"))
+    net = Path(folder) / named.name
+    if not net.is_file() and (ROOT / named).is_file():
+        net = ROOT / named
     return {
         "solver": solver,
-        "net": _existing(Path(folder) / net_file),
-        "deploy": _existing(Path(folder) / f"deploy_{net_file}"),
+        "net": _existing(net),
+        "deploy": _existing(net.with_name(f"deploy_{net.name}")),
     }
 
 
