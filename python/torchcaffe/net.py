@@ -31,7 +31,7 @@ class Net:
     steps            [Step], in order; together they are all nodes
 
     Raises CaffeError for everything that is wrong with the net, naming the layer. BVLC Caffe takes
-    two layers of one name, of which its weight files then mix up the parameters; here it is wrong.
+    two layers with parameters of one name, which its weight files then mix up; here it is wrong.
     What BVLC Caffe overwrites in place is kept here for the gradient, so that it is right also in
     chains of layers in place where BVLC Caffe's is not.
     """

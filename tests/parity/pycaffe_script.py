@@ -53,6 +53,25 @@ def tops_without_names():
     }
 
 
+def layers_of_one_name():
+    net = net_of("one_name.prototxt")
+    net.save("one_name.caffemodel")
+    other = caffe.Net("one_name.prototxt", caffe.TRAIN, weights="one_name.caffemodel")
+    third = caffe.Net("one_name.prototxt", caffe.TRAIN)
+    third.share_with(net)
+    net.blobs["x"].data[...] = rng().standard_normal((2, 3))
+    return {
+        "all": net.forward(),
+        "first to first": net.forward(start="crop", end="crop"),
+        "from the first": net.forward(start="crop"),
+        "loaded": [other.params["same"][0].data, third.params["same"][0].data],
+        "layers": [[name, layer.type] for name, layer in net.layer_dict.items()],
+        "names": list(net._layer_names),
+        "bottoms": list(net.bottom_names.items()),
+        "tops": list(net.top_names.items()),
+    }
+
+
 def what_a_net_says():
     net = net_of()
     return {

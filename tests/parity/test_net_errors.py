@@ -59,9 +59,9 @@ WRONG = {
         X + layer("ReLU", "relu", "loop", "loop"),
         ["layer relu (ReLU)", "no layer makes its bottom 'loop'"],
     ),
-    "two layers of one name": (
-        X + inner("one") + inner("one", "one", "two"),
-        ["layer one", "two layers of this name", "rename"],
+    "two layers with parameters of one name": (
+        X + inner("one") + layer("ReLU", "one", "one", "rest") + inner("one", "rest", "two"),
+        ["layer one", "another layer of this name", "rename"],
     ),
     "an unknown type": (
         X + layer("Convolutoin", "conv"),

@@ -50,6 +50,14 @@ layer { name: "first"  type: "EuclideanLoss"  bottom: "x"  bottom: "y" }
 layer { name: "sum"  type: "Eltwise"  bottom: "x"  bottom: "y"  top: "sum" }
 layer { name: "second"  type: "EuclideanLoss"  bottom: "x"  bottom: "sum"  loss_weight: 3 }
 """,
+    "one_name.prototxt": """
+layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "same"  type: "InnerProduct"  bottom: "x"  top: "ip"
+  inner_product_param { num_output: 2 } }
+layer { name: "crop"  type: "Power"  bottom: "ip"  top: "one"  power_param { scale: 2 } }
+layer { name: "crop"  type: "Power"  bottom: "ip"  top: "two"  power_param { scale: 3 } }
+layer { name: "crop"  type: "ReLU"  bottom: "two"  top: "two" }
+""",
     "stages.prototxt": """
 layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 2 } } }
 layer { name: "a"  type: "ReLU"  bottom: "x"  top: "a"  include { stage: "a" } }
