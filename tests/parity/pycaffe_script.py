@@ -150,6 +150,41 @@ def callbacks():
     return calls
 
 
+def what_was_written_stays_over_changes_of_shape():
+    random = rng()
+    seen = []
+    for run in range(12):
+        net = caffe.Net("written_once.prototxt", caffe.TEST if run % 2 else caffe.TRAIN)
+        views = {}
+        for _ in range(25):
+            name = ["x", "mask", "two", "y", "z"][random.randint(5)]
+            blob = net.blobs[name]
+            what = random.randint(7)
+            if what == 0:
+                blob.data[...] = random.randint(1, 9, blob.data.shape)
+            elif what == 1:
+                blob.diff[...] = random.randint(1, 9, blob.diff.shape)
+            elif what < 4:
+                # Beyond the 4 that it was made with a loss's weight is lost in BVLC Caffe.
+                size = int(random.randint(1, 5 if run < 8 else 7))
+                for source in ("x", "mask", "two"):
+                    net.blobs[source].reshape(size, 3)
+                if what == 3:
+                    net.reshape()
+            elif what == 4 and run < 8:
+                seen.append(net._forward(0, len(net.layers) - 1))
+                net.backward()
+            elif what == 4:
+                net.forward(end="z")
+            elif net.blobs["y"].shape[0] == net.blobs["x"].shape[0]:
+                net.forward(start="z", end="z")
+            seen.append([net.blobs[name].data.copy(), net.blobs[name].diff.copy()])
+            if run < 8:
+                views.setdefault(name, net.blobs[name].data)
+        seen.append(views)
+    return seen
+
+
 def surgery():
     """Copies an InnerProduct into a convolution, as the example of net surgery does."""
     net = net_of("features.prototxt")

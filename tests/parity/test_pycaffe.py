@@ -58,6 +58,17 @@ layer { name: "crop"  type: "Power"  bottom: "ip"  top: "one"  power_param { sca
 layer { name: "crop"  type: "Power"  bottom: "ip"  top: "two"  power_param { scale: 3 } }
 layer { name: "crop"  type: "ReLU"  bottom: "two"  top: "two" }
 """,
+    "written_once.prototxt": """
+force_backward: true
+layer { name: "x"  type: "Input"  top: "x"  top: "mask"  input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "two"  type: "DummyData"  top: "two"
+  dummy_data_param { shape { dim: 4 dim: 3 }  data_filler { type: "constant"  value: 2 } } }
+layer { name: "y"  type: "Eltwise"  bottom: "x"  bottom: "mask"  bottom: "two"  top: "y"
+  eltwise_param { operation: PROD } }
+layer { name: "z"  type: "TanH"  bottom: "y"  top: "z" }
+layer { name: "loss"  type: "Reduction"  bottom: "z"  top: "loss"  reduction_param { axis: 1 }
+  loss_weight: 0.5 }
+""",
     "stages.prototxt": """
 layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 2 } } }
 layer { name: "a"  type: "ReLU"  bottom: "x"  top: "a"  include { stage: "a" } }
