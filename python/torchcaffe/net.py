@@ -10,7 +10,9 @@ import torch
 
 from torchcaffe import fusion, graph
 from torchcaffe.building import Builder
+from torchcaffe.errors import CaffeError
 from torchcaffe.recomputation import Recomputation
+from torchcaffe.schema import caffe_pb2
 from torchcaffe.step import LayerStep
 
 # BVLC Caffe computes in float32 everywhere; cuDNN would round convolutions' inputs to 10 bits.
@@ -64,10 +66,16 @@ class Net:
     def forward(self, start=0, end=None, keep=None):
         """Run the nodes from place `start` to `end`, both included; returns the loss.
 
-        The loss is the weighted sum over their tops, a tensor of no axes. `keep` says whether
+        The loss is the sum over their tops with a weight, a tensor of no axes. `keep` says whether
         layers remember what `backward` needs; None: in the training phase, and in a net whose
-        `backward` was called before.
+        `backward` was called before. Raises CaffeError for a net without layers.
         """
+        if not self.nodes:
+            raise CaffeError(
+                f"net {self.name!r}: has no layers in the phase "
+                f"{caffe_pb2.Phase.Name(self.phase)}; write some, or change their include and "
+                "exclude rules"
+            )
         end = len(self.nodes) - 1 if end is None else end
         keep = self._recomputation.keeps(keep)
         loss = torch.zeros((), device=self.device)

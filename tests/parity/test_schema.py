@@ -211,6 +211,22 @@ def test_old_files_are_upgraded_as_by_bvlc(bvlc, tmp_path, monkeypatch):
         assert reader(name) == expected, f"seed {SEED}, {name}:\n{text}"
 
 
+@pytest.mark.parametrize("field", ["net_param", "train_net_param", "test_net_param"])
+def test_old_nets_inside_of_a_solver_are_upgraded(tmp_path, field):
+    """As in BVLC Caffe's lenet_consolidated_solver.prototxt, of which 1.0 makes an empty net."""
+    old = "input: 'x' input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4\n"
+    old += "layers { name: 'r' type: RELU bottom: 'x' top: 'r' }"
+    (tmp_path / "net").write_text(old)
+    count = 2 if field == "test_net_param" else 1
+    (tmp_path / "solver").write_text(f"{field} {{ {old} }}\n" * count)
+    found = getattr(read.solver(tmp_path / "solver"), field)
+    expected = read.net(tmp_path / "net")
+    assert expected.layer[1].type == "ReLU"
+    assert (list(found) if count > 1 else [found]) == [expected] * count
+    bad = f"{field} {{ layers {{ }} layer {{ }} }}"
+    assert_told(tmp_path, bad, [f"{field}: ", "`layer` and `layers`"], read.solver)
+
+
 @pytest.mark.parametrize(
     "text, parts",
     [

@@ -133,6 +133,56 @@ def test_parameters_change_in_place_and_test_nets_follow(tmp_path, monkeypatch):
     assert np.array_equal(view, blob.data.numpy()) and np.array_equal(view, other.data.numpy())
 
 
+INPUT = "layer { name: 'x' type: 'DummyData' top: 'x' dummy_data_param { shape { dim: 2 } } }"
+LEARNING = """layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'y' loss_weight: LOSS
+    inner_product_param { num_output: 1 axis: 0 } param { lr_mult: RATE } }"""
+NOTHING_TO_LEARN = {
+    "no layers": ("name: 'some'", "train net 'some' has no layers"),
+    "none in this phase": (INPUT + " name: 'some'", "no layers"),
+    "no parameters": (INPUT, "no loss reaches a parameter"),
+    "no loss": (INPUT + LEARNING.replace("LOSS", "0"), "no loss reaches a parameter"),
+    "a loss beside": (
+        INPUT + LEARNING.replace("LOSS", "0") + "layer { name: 'loss' type: 'Reduction' "
+        "bottom: 'x' top: 'loss' loss_weight: 1 }",
+        "no loss reaches a parameter",
+    ),
+}
+"""{what a net has: (the net, what its refusal says)}"""
+
+
+@pytest.mark.parametrize("name", NOTHING_TO_LEARN)
+def test_a_net_with_nothing_to_learn_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    net, message = NOTHING_TO_LEARN[name]
+    if name == "none in this phase":
+        net = net.replace("name: 'x'", "name: 'x' include { phase: TEST }")
+    text = f"net_param {{ {net.replace('RATE', '1')} }} base_lr: 1 lr_policy: 'fixed' max_iter: 2"
+    parameter = text_format.Parse(text + " snapshot_prefix: 'some'", caffe_pb2.SolverParameter())
+    with pytest.raises(CaffeError, match=message):
+        Solver(parameter).solve()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_test_net_is_refused_before_training():
+    train = INPUT + LEARNING.replace("LOSS", "1").replace("RATE", "1")
+    text = f"train_net_param {{ {train} }} test_net_param {{ name: 'some' }} base_lr: 1"
+    text += " lr_policy: 'fixed' test_iter: 1 test_interval: 5 test_initialization: false"
+    solver = Solver(text_format.Parse(text, caffe_pb2.SolverParameter()))
+    with pytest.raises(CaffeError, match="test net 'some' has no layers"):
+        solver.step(1)
+
+
+def test_frozen_parameters_and_gradients_from_callbacks_are_trained_with():
+    """As those do who only gather BatchNorm's statistics, or compute gradients themselves."""
+    for rate, weight, callbacks in ((0, 1, []), (1, 0, [(lambda: None, lambda: None)])):
+        net = INPUT + LEARNING.replace("LOSS", str(weight)).replace("RATE", str(rate))
+        text = f"net_param {{ {net} }} base_lr: 1 lr_policy: 'fixed'"
+        solver = Solver(text_format.Parse(text, caffe_pb2.SolverParameter()))
+        solver.callbacks = callbacks
+        solver.step(2)
+        assert solver.iter == 2
+
+
 @pytest.mark.parametrize(
     "fields, message",
     [

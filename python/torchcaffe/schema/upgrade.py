@@ -37,10 +37,20 @@ def net(parameter):
 def solver(parameter, path):
     """Bring the SolverParameter of a file up to date in place; returns it.
 
-    `solver_type: ADAM` becomes `type: "Adam"`. Without a snapshot_prefix, snapshots are called as
-    the file without its ending; in a snapshot_prefix that is a folder as the file, in there.
-    Raises CaffeError if solver_type and type are given.
+    `solver_type: ADAM` becomes `type: "Adam"`. Nets that stand in it are upgraded as those of files
+    are, which BVLC Caffe 1.0 forgets: it finds no layers in them and ends. Without a
+    snapshot_prefix, snapshots are called as the file without its ending; in a snapshot_prefix that
+    is a folder as the file, in there. Raises CaffeError if solver_type and type are given, and as
+    `net` does.
     """
+    for field in ("net_param", "train_net_param", "test_net_param"):
+        value = getattr(parameter, field)
+        is_list = field == "test_net_param"
+        for each in value if is_list else [value] * parameter.HasField(field):
+            try:
+                net(each)
+            except CaffeError as error:
+                raise CaffeError(f"{path}: {field}: {error}") from error
     if parameter.HasField("solver_type"):
         if parameter.HasField("type"):
             raise CaffeError(f"{path}: has solver_type (the old spelling) and type; give type only")

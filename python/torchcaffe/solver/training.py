@@ -26,7 +26,8 @@ class Solver:
     `device`: where the nets live. Raises CaffeError for a parameter that is wrong.
 
     Differences from BVLC Caffe: a loss that is not finite ends the training with a CaffeError
-    that says where it began (BVLC goes on with NaN); test nets share the train net's parameters
+    that says where it began (BVLC goes on with NaN); a net in which no loss reaches a parameter is
+    not trained; test nets share the train net's parameters
     from the start, not from their first test; what cannot work (an unknown lr_policy or
     regularization_type, a folder for snapshots that is not there) is told before training.
     """
@@ -175,8 +176,29 @@ class Solver:
             self.test_all()
         log.info("Optimization Done.")
 
+    def _check_nets(self):
+        """Raise CaffeError for nets that have nothing to train or to test."""
+        for what, net in [("train", self.net), *(("test", net) for net in self.test_nets)]:
+            if not net.nodes:
+                raise CaffeError(
+                    f"solver: the {what} net {net.name!r} has no layers; write some, or change "
+                    "their include and exclude rules"
+                )
+        # Callbacks may give parameters their gradients.
+        if not self.callbacks and not _a_loss_reaches_a_parameter(self.net):
+            raise CaffeError(
+                f"solver: in the train net {self.net.name!r} no loss reaches a parameter, so that "
+                "nothing would be learned; add a loss, or give a top loss_weight: 1 (of a Python "
+                "layer that is a loss, too)"
+            )
+
     def step(self, count):
-        """Run `count` iterations. Raises CaffeError for a loss that is not finite."""
+        """Run `count` iterations.
+
+        Raises CaffeError for nets in which nothing can be learned, and for a loss that is not
+        finite.
+        """
+        self._check_nets()
         p = self.param
         start, stop = self.iter, self.iter + count
         self._losses, self._smoothed_loss = [], 0.0
@@ -370,6 +392,17 @@ class Solver:
     def restore(self, path):
         """Go on from a .solverstate or .solverstate.h5 file and the parameters that it names."""
         snapshot.restore(self, path)
+
+
+def _a_loss_reaches_a_parameter(net):
+    """Whether a layer with parameters, frozen ones too, is a loss or below one."""
+    under_loss = set()
+    for node in reversed(net.nodes):
+        if any(node.loss_weights) or not under_loss.isdisjoint(node.tops):
+            if node.layer.params:
+                return True
+            under_loss.update(node.bottoms)
+    return False
 
 
 def loss_weights(net):
