@@ -51,7 +51,7 @@ class Net:
             top for node in self.nodes if node.layer.parameter.type == "Input" for top in node.tops
         ]
         self.outputs = sorted(built.unread)
-        self._start_from_loss_weights()
+        self._start_from_loss_weights(self.nodes)
         fusion.pass_masks_as_indices(self.nodes)
         self.steps = fusion.steps(self.nodes)
         self._recomputation = Recomputation(self.nodes, self.phase)
@@ -60,7 +60,7 @@ class Net:
         """Give every blob the shape that follows from the inputs' shapes."""
         for node in self.nodes:
             node.reshape()
-        self._start_from_loss_weights()
+        self._start_from_loss_weights(self.nodes)
 
     @torch.no_grad()
     def forward(self, start=0, end=None, keep=None):
@@ -82,10 +82,11 @@ class Net:
         for step in self._steps_between(start, end, as_they_were=False):
             step.forward(keep)
             self._recomputation.ran(step)
+            self._start_from_loss_weights(step.nodes)
             for node in step.nodes:
                 for blob, weight in zip(node.layer.top_blobs, node.loss_weights):
                     if weight:
-                        loss = loss + weight * blob.data.sum()
+                        loss = loss + (blob.data * blob.diff).sum()
         return loss
 
     @torch.no_grad()
@@ -98,13 +99,13 @@ class Net:
         steps = self._steps_between(end, start, as_they_were=True)
         below = [step for step in self.steps if step.nodes[0].place <= start]
         self._recomputation.before_backward(steps, below)
-        self._start_from_loss_weights()
+        self._start_from_loss_weights(self.nodes)
         for step in reversed(steps):
             step.backward()
 
-    def _start_from_loss_weights(self):
+    def _start_from_loss_weights(self, nodes):
         """A loss's gradient is its weight, unless somebody has written another into the blob."""
-        for node in self.nodes:
+        for node in nodes:
             for blob, weight in zip(node.layer.top_blobs, node.loss_weights):
                 if weight and blob.has_no_diff:
                     blob.set_diff(torch.full(blob.shape, weight, device=self.device))

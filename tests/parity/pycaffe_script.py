@@ -150,6 +150,23 @@ def callbacks():
     return calls
 
 
+def a_loss_weighed_by_its_diff():
+    net = net_of(phase=caffe.TRAIN)
+    net.blobs["x"].data[...] = rng().standard_normal((4, 3, 6, 6))
+    last = len(net.layers) - 1
+    seen = [net._forward(0, last)]
+    net.blobs["loss"].diff[...] = 3
+    seen.append(net._forward(0, last))
+    net.backward()
+    seen += [net.blobs["loss"].data, net.blobs["loss"].diff, net.params["ip"][0].diff]
+    solver = caffe.get_solver("solver.prototxt")
+    solver.net.blobs["loss"].diff[...] = 0
+    before = solver.net.params["ip"][1].data.copy()
+    solver.step(2)
+    seen += [solver.net.blobs["loss"].diff, solver.net.params["ip"][1].data - before]
+    return seen
+
+
 def what_was_written_stays_over_changes_of_shape():
     random = rng()
     seen = []
