@@ -82,7 +82,6 @@ def test_the_grid_trains(outcomes):
 
 BY_HAND = {
     "every rate": ("SGD", 'lr_policy: "step"  gamma: 0.5  stepsize: 2', ["by hand"] * 7),
-    "the correction of Adam": ("Adam", 'lr_policy: "exp"  gamma: 0.8', ["by hand"] * 5),
     "between steps": (
         "Nesterov",
         'lr_policy: "multistep"  gamma: 0.5  stepvalue: 3  stepvalue: 4  weight_decay: 0.01',
@@ -91,31 +90,75 @@ BY_HAND = {
 }
 """{what is seen: (type of solver, fields of its prototxt, steps)}"""
 
-
-def test_updates_by_hand_are_iterations(bvlc, tmp_path):
-    """As in a training loop of one's own: forward, backward, apply_update."""
-    make_folder(tmp_path)
-    first = write_solver(tmp_path, "first", "SGD")
-    run_jobs(
-        "BVLC Caffe", bvlc, tmp_path, [{"solver": first, "save": "first.caffemodel", "steps": []}]
+for solver_type in TYPES:
+    BY_HAND[solver_type] = (
+        solver_type,
+        'lr_policy: "exp"  gamma: 0.8  iter_size: 2  clip_gradients: 0.5  weight_decay: 0.01',
+        ["by hand"] * 4 + ["snapshot", 2, "by hand"],
     )
+
+
+@pytest.fixture(scope="module")
+def by_hand(bvlc, tmp_path_factory):
+    """{engine: (results of BY_HAND, of the types gone on with, {type: history in iteration 4})}
+
+    As in a training loop of one's own: forward, backward, apply_update.
+    """
+    folder = tmp_path_factory.mktemp("by_hand")
+    make_folder(folder)
+    first = write_solver(folder, "first", "SGD")
+    job = {"solver": first, "save": "first.caffemodel", "steps": []}
+    run_jobs("BVLC Caffe", bvlc, folder, [job])
     jobs = [
         {
-            "solver": write_solver(tmp_path, name.replace(" ", "_"), solver_type, fields),
+            "solver": write_solver(folder, name.replace(" ", "_"), solver_type, fields),
             "weights": "first.caffemodel",
             "steps": steps,
+            "watched": True,
         }
         for name, (solver_type, fields, steps) in BY_HAND.items()
     ]
-    results = {}
+    resumed = [
+        {
+            "solver": f"{name}.prototxt",
+            "restore": f"{name}_iter_4.solverstate",
+            "steps": ["by hand", 2, "by hand"],
+            "watched": True,
+        }
+        for name in TYPES
+    ]
+    found = {}
     for engine in ENGINES:
-        results[engine] = run_jobs(engine, bvlc, tmp_path, jobs)
-        for kind in ("caffemodel", "solverstate"):
+        results = run_jobs(engine, bvlc, folder, jobs)
+        states = {name: f"{name}_iter_4.solverstate" for name in ("between_steps", *TYPES)}
+        states["between_steps"] = "between_steps_iter_6.solverstate"
+        histories = {}
+        for name, state in states.items():
+            contents = (folder / state).read_bytes()
+            history = caffe_pb2.SolverState.FromString(contents).history
+            histories[name] = {str(i): np.array(blob.data) for i, blob in enumerate(history)}
+        gone_on = run_jobs(engine, bvlc, folder, resumed)
+        found[engine] = results, gone_on, histories
+        for state in states.values():
             # Named by the iteration, so the other engine writes its own only if it counts alike.
-            (tmp_path / f"between_steps_iter_6.{kind}").unlink()
-    for name, ours, theirs in zip(BY_HAND, *results.values()):
-        assert ours["iter"] == theirs["iter"] > 4, name
-        assert_close(ours, theirs, f"{name}:")
+            (folder / state).unlink()
+    return found
+
+
+def test_updates_by_hand_are_iterations(by_hand):
+    ours, theirs = (by_hand[engine][0] for engine in ENGINES)
+    for name, got, expected in zip(BY_HAND, ours, theirs):
+        assert got["iter"] == expected["iter"] > 4, name
+        assert_close(got, expected, f"{name}:")
+
+
+@pytest.mark.parametrize("solver_type", TYPES)
+def test_updates_by_hand_leave_the_history_and_go_on_from_it(by_hand, solver_type):
+    place = list(TYPES).index(solver_type)
+    (_, ours, our_histories), (_, theirs, their_histories) = (by_hand[each] for each in ENGINES)
+    assert_close(our_histories[solver_type], their_histories[solver_type], "history")
+    assert ours[place]["iter"] == theirs[place]["iter"] == 8
+    assert_close(ours[place], theirs[place])
 
 
 def test_parameters_change_in_place_and_test_nets_follow(tmp_path, monkeypatch):
