@@ -19,10 +19,11 @@ class Builder:
     learnable   [Learnable]
     unread      names of the blobs that no layer reads
 
-    `phase`: of the layers that give none. `device`: where tensors live. Raises CaffeError as Net.
+    `places`: of its layers in the net's text (graph.filtered). `phase`: of the layers that give
+    none. `device`: where tensors live. Raises CaffeError as Net.
     """
 
-    def __init__(self, parameter, phase, device):
+    def __init__(self, parameter, places, phase, device):
         self._phase, self._device = phase, device
         self.nodes, self.learnable = [], []
         self.blobs = collections.OrderedDict()
@@ -30,17 +31,17 @@ class Builder:
         self._needing = set()  # names of the blobs above a parameter to be learned
         self._shared = {}  # name of a parameter -> Learnable
         self._with_parameters = set()  # names of layers
-        for layer_parameter in parameter.layer:
-            self._add(layer_parameter)
+        for layer_parameter, place in zip(parameter.layer, places, strict=True):
+            self._add(layer_parameter, place)
         self._leave_out_what_no_loss_needs()
         if parameter.force_backward:
             self._force_backward()
 
-    def _add(self, parameter):
+    def _add(self, parameter, place):
         """Append a node: its blobs, parameters and need of a backward pass."""
         if not parameter.HasField("phase"):
             parameter.phase = self._phase
-        layer = layers.make(parameter, parameter.phase, self._device)
+        layer = layers.make(parameter, parameter.phase, self._device, place)
         node = Node(len(self.nodes), layer, *self._connect(layer))
         layer.setup([blob.shape for blob in layer.bottom_blobs])
         self._check_name(layer)
@@ -95,7 +96,7 @@ class Builder:
     def _made_twice(self, name, tops, place):
         if name in tops[:place]:
             return f"two of its tops are named {name!r}; give one another name"
-        maker = next(node.layer.name for node in self.nodes if name in node.tops)
+        maker = next(node.layer.shown for node in self.nodes if name in node.tops)
         return (
             f"its top {name!r} is already made by layer {maker}; give one of the two another name "
             "(in place works only for the bottom of the same place, if no other layer reads it)"
@@ -120,7 +121,7 @@ class Builder:
         """
         wanted = layer.param_propagate_down[place] = spec.lr_mult != 0
         if spec.name not in self._shared:
-            learnable = Learnable(layer.params[place], layer.name, spec)
+            learnable = Learnable(layer.params[place], layer.shown, spec)
             self.learnable.append(learnable)
             if spec.name:
                 self._shared[spec.name] = learnable

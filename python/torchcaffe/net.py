@@ -10,7 +10,7 @@ import torch
 
 from torchcaffe import fusion, graph
 from torchcaffe.building import Builder
-from torchcaffe.errors import CaffeError
+from torchcaffe.errors import CaffeError, net_title
 from torchcaffe.recomputation import Recomputation
 from torchcaffe.schema import caffe_pb2
 from torchcaffe.step import LayerStep
@@ -42,9 +42,10 @@ class Net:
         self.device = torch.device(device)
         self.name = parameter.name
         self.phase = parameter.state.phase
-        self.parameter = graph.with_splits(graph.filtered(parameter), whole=parameter)
+        kept, places = graph.filtered(parameter)
+        self.parameter, places = graph.with_splits(kept, places, whole=parameter)
         with torch.no_grad():
-            built = Builder(self.parameter, self.phase, self.device)
+            built = Builder(self.parameter, places, self.phase, self.device)
         self.nodes, self.blobs, self.learnable = built.nodes, built.blobs, built.learnable
         self.layers = [node.layer for node in self.nodes]
         self.inputs = [
@@ -72,7 +73,7 @@ class Net:
         """
         if not self.nodes:
             raise CaffeError(
-                f"net {self.name!r}: has no layers in the phase "
+                f"{net_title(self.name)}: has no layers in the phase "
                 f"{caffe_pb2.Phase.Name(self.phase)}; write some, or change their include and "
                 "exclude rules"
             )

@@ -119,7 +119,7 @@ def load_hdf5(net, path):
         for layer in _by_name(net).values():
             if not layer.name:
                 continue
-            what = f"{path}: layer {layer.name}"
+            what = f"{path}: layer {layer.shown}"
             group = hdf5_member(data, layer.name, what)
             if not isinstance(group, h5py.Group):
                 continue
@@ -127,11 +127,11 @@ def load_hdf5(net, path):
             stored = sum(isinstance(member, h5py.Dataset) for member in members)
             if stored > len(layer.params):
                 raise CaffeError(
-                    f"{path}: layer {layer.name}: has {stored} blobs there and "
+                    f"{path}: layer {layer.shown}: has {stored} blobs there and "
                     f"{len(layer.params)} in the net; to learn it anew, rename the layer"
                 )
             for place, target in enumerate(layer.params):
-                what = f"{path}: layer {layer.name}, param {place}"
+                what = f"{path}: layer {layer.shown}, param {place}"
                 dataset = hdf5_member(group, str(place), what)
                 if dataset is None and _memory(target) in seen:
                     continue
@@ -160,13 +160,13 @@ def share(net, source):
             continue
         if len(target.params) != len(layer.params):
             raise CaffeError(
-                f"layer {layer.name}: has {len(layer.params)} params in the train net and "
+                f"layer {layer.shown}: has {len(layer.params)} params in the train net and "
                 f"{len(target.params)} in the test net; make the layers equal"
             )
         for place, (theirs, ours) in enumerate(zip(layer.params, target.params)):
             if theirs.shape != ours.shape:
                 raise CaffeError(
-                    f"layer {layer.name}, param {place}: is of shape {shape_text(theirs.shape)} "
+                    f"layer {layer.shown}, param {place}: is of shape {shape_text(theirs.shape)} "
                     f"in the train net and {shape_text(ours.shape)} in the test net; "
                     "make the layers equal"
                 )

@@ -585,6 +585,11 @@ def test_bad_hdf5_files(tmp_path):
         return lambda: make("HDF5Data", f'hdf5_data_param {{ source: "{source}"  batch_size: 2 }}')
 
     fine = {"data": np.zeros((3, 2)), "label": np.zeros(3)}
+    path = new_path("some.h5")
+    h5py.File(path, "w").close()
+    itself = f'hdf5_data_param {{ source: "{path}"  batch_size: 2 }}'
+    told = error_of(lambda: make("HDF5Data", itself))
+    assert f"{path}: is an HDF5 file; source is a text file that lists HDF5 files" in told
     assert "is empty" in error_of(build(" "))
     assert "lists /nowhere.h5, which is missing" in error_of(build("{} /nowhere.h5", **fine))
     assert "no readable HDF5 file" in error_of(build(f"{__file__}"))

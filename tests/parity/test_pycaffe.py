@@ -10,6 +10,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
+from torchcaffe import pycaffe as caffe
 from torchcaffe.schema import caffe_pb2, read
 
 SCRIPT = REPOSITORY / "tests" / "parity" / "pycaffe_script.py"
@@ -107,6 +108,14 @@ def outcomes(bvlc, tmp_path_factory):
         results = folder / "results.json"
         found.append((json.loads(results.read_text()) if results.exists() else {}, ended.stderr))
     return found
+
+
+@pytest.mark.parametrize("more", [[], ["net.caffemodel"]])
+def test_a_net_without_a_phase_says_so(tmp_path, more):
+    """A TypeError, as in BVLC Caffe."""
+    (tmp_path / "net.prototxt").write_text(FILES["features.prototxt"])
+    with pytest.raises(TypeError, match=r"phase is missing; write caffe\.Net\(.*caffe\.TEST"):
+        caffe.Net(str(tmp_path / "net.prototxt"), *more)
 
 
 @pytest.mark.parametrize("function", functions())

@@ -180,7 +180,7 @@ INPUT = "layer { name: 'x' type: 'DummyData' top: 'x' dummy_data_param { shape {
 LEARNING = """layer { name: 'ip' type: 'InnerProduct' bottom: 'x' top: 'y' loss_weight: LOSS
     inner_product_param { num_output: 1 axis: 0 } param { lr_mult: RATE } }"""
 NOTHING_TO_LEARN = {
-    "no layers": ("name: 'some'", "train net 'some' has no layers"),
+    "no layers": ("name: 'some'", "train net some has no layers"),
     "none in this phase": (INPUT + " name: 'some'", "no layers"),
     "no parameters": (INPUT, "no loss reaches a parameter"),
     "no loss": (INPUT + LEARNING.replace("LOSS", "0"), "no loss reaches a parameter"),
@@ -211,7 +211,7 @@ def test_an_empty_test_net_is_refused_before_training():
     text = f"train_net_param {{ {train} }} test_net_param {{ name: 'some' }} base_lr: 1"
     text += " lr_policy: 'fixed' test_iter: 1 test_interval: 5 test_initialization: false"
     solver = Solver(text_format.Parse(text, caffe_pb2.SolverParameter()))
-    with pytest.raises(CaffeError, match="test net 'some' has no layers"):
+    with pytest.raises(CaffeError, match="test net some has no layers"):
         solver.step(1)
 
 

@@ -6,7 +6,7 @@ import time
 import torch
 
 from torchcaffe import log, random_state, snapshot, weights
-from torchcaffe.errors import CaffeError
+from torchcaffe.errors import CaffeError, net_title
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read
 from torchcaffe.solver import debug, policies, updates
@@ -181,15 +181,15 @@ class Solver:
         for what, net in [("train", self.net), *(("test", net) for net in self.test_nets)]:
             if not net.nodes:
                 raise CaffeError(
-                    f"solver: the {what} net {net.name!r} has no layers; write some, or change "
-                    "their include and exclude rules"
+                    f"solver: the {what} {net_title(net.name)} has no layers; write some, or "
+                    "change their include and exclude rules"
                 )
         # Callbacks may give parameters their gradients.
         if not self.callbacks and not _a_loss_reaches_a_parameter(self.net):
             raise CaffeError(
-                f"solver: in the train net {self.net.name!r} no loss reaches a parameter, so that "
-                "nothing would be learned; add a loss, or give a top loss_weight: 1 (of a Python "
-                "layer that is a loss, too)"
+                f"solver: in the train {net_title(self.net.name)} no loss reaches a parameter, so "
+                "that nothing would be learned; add a loss, or give a top loss_weight: 1 (of a "
+                "Python layer that is a loss, too)"
             )
 
     def step(self, count):
@@ -439,14 +439,14 @@ def _where_it_began(net):
         layer = node.layer
         for place, blob in enumerate(layer.params):
             if not torch.isfinite(blob.data).all():
-                return f"it began in param {place} of layer {layer.name}, at an earlier update"
+                return f"it began in param {place} of layer {layer.shown}, at an earlier update"
         for name, blob in zip(node.tops, layer.top_blobs):
             if not torch.isfinite(blob.data).all():
                 users = [
-                    other.layer.name
+                    other.layer.shown
                     for other in net.nodes
                     if name in other.tops and other is not node
                 ]
                 in_place = f" (or in place, of {', '.join(users)})" if users else ""
-                return f"it began in top {name} of layer {layer.name}{in_place}"
+                return f"it began in top {name} of layer {layer.shown}{in_place}"
     return "all tops are finite, their sum is not"
