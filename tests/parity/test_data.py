@@ -558,6 +558,8 @@ def test_a_mean_of_another_size_is_named():
         ("{}/image.png 1\n{}/image.png happy\n", "line 2 is"),
         ("{}/image.png 1\n{}/image.png 1.5\n", "line 2 is"),
         ("{}/missing.png 1\n", "missing.png is missing; mind root_folder"),
+        ("{}/image.png 1_0\n", "line 1 is"),
+        ("{}/image.png 2147483648\n", "line 1 is"),
         ("{}/image.png 1\n{}/broken.png 1\n", "broken.png is no picture"),
         ("{}/image.png 1\n{}/large.png 1\n", "large.png is 3x4x4 and makes 3x4x4, but its batch"),
     ],

@@ -226,6 +226,25 @@ def test_frozen_parameters_and_gradients_from_callbacks_are_trained_with():
         assert solver.iter == 2
 
 
+def test_a_parameter_that_only_the_test_net_shares_follows_too():
+    """By its name; in BVLC Caffe it stays as the test net was built."""
+
+    def inner(name, top):
+        return (
+            f"layer {{ name: '{name}' type: 'InnerProduct' bottom: 'x' top: '{top}' loss_weight: 1 "
+            "inner_product_param { num_output: 1 axis: 0 } param { name: 'w' } }"
+        )
+
+    x = INPUT.replace("dim: 2 }", "dim: 2 } data_filler { value: 1 }")
+    text = f"train_net_param {{ {x} {inner('ip', 'y')} }} base_lr: 1 lr_policy: 'fixed'"
+    text += f" test_net_param {{ {x} {inner('ip', 'y')} {inner('only', 'z')} }}"
+    text += " test_iter: 1 test_interval: 5 test_initialization: false"
+    solver = Solver(text_format.Parse(text, caffe_pb2.SolverParameter()))
+    solver.step(2)
+    only = next(layer for layer in solver.test_nets[0].layers if layer.name == "only")
+    assert only.params[0].data.tolist() == [[-2, -2]]
+
+
 @pytest.mark.parametrize(
     "fields, message",
     [
