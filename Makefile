@@ -68,6 +68,7 @@ lint: setup
 
 test: lint caffe
 	@tests/chromium.sh
+	@tests/bvlc_tests.sh
 	$(PYTHON) -m pytest
 
 RANDOM_TESTS := $(addprefix tests/parity/test_,schema.py layers.py net.py data.py python_layers.py dropout.py snapshots.py) \

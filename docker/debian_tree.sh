@@ -6,10 +6,12 @@
 #   TREE_VERSION   raised when what the folder holds changes: older ones are then replaced
 #   SUITE          Debian's name of the release that the packages are of
 #   PACKAGES       what is wanted of it; apt adds what that depends on
+#   SOURCES        source packages to download too; none if unset
 #   REMEDY         what to do where it cannot be installed
 # and calls, in this order,
 #   tree_open PREFIX        says so and ends the script if PREFIX is there already
-#   tree_download           the packages, checked by apt against the Debian archive key ring
+#   tree_download           the packages, checked by apt against the Debian archive key ring; the
+#                           source packages' files go to $WORK/sources
 #   tree_unpack < PATTERNS  all but PATTERNS (one a line, as tar's) into $WORK/tree
 #   tree_close              $WORK/tree becomes PREFIX
 # The mirror is the one of the machine's apt sources, or $DEBIAN_MIRROR (".../debian").
@@ -66,7 +68,9 @@ tree_open() {
 
 tree_download() {
     : > "$WORK/apt/status"
-    echo "deb [signed-by=$KEYRING arch=amd64] $MIRROR $SUITE main" > "$WORK/apt/sources.list"
+    for kind in deb ${SOURCES:+deb-src}; do
+        echo "$kind [signed-by=$KEYRING arch=amd64] $MIRROR $SUITE main"
+    done > "$WORK/apt/sources.list"
     {
         # How this machine reaches its mirrors (proxies, certificates), and nothing else of its
         # set-up.
@@ -93,6 +97,11 @@ CONFIG
     # shellcheck disable=SC2086
     tree_apt install --yes --download-only --no-install-recommends $PACKAGES ||
         fail "the packages could not be downloaded from $MIRROR ($(tree_reason))"
+    mkdir "$WORK/sources"
+    for source in ${SOURCES:-}; do
+        (cd "$WORK/sources" && tree_apt source --download-only "$source") ||
+            fail "the source of $source could not be downloaded from $MIRROR ($(tree_reason))"
+    done
 }
 
 tree_apt() { APT_CONFIG=$WORK/apt/apt.conf apt-get -qq "$@" 9>&- >"$WORK/apt/log" 2>&1; }

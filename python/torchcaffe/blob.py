@@ -34,6 +34,65 @@ def shape_text(shape):
     return " ".join([*map(str, shape), f"({math.prod(shape)})"])
 
 
+class _Values:
+    """The data or the diff of a blob: a tensor, a function that makes it, or None for zeros.
+
+    pinned     whether the tensor is in contiguous memory that stays
+    capacity   how many values there is memory for: those of the largest shape so far
+    memory     all of it, flat, while the shape is smaller; None for zeros beyond the tensor. It is
+               written to only where it is pinned, and the tensor is its beginning then
+    """
+
+    def __init__(self, capacity):
+        self.values, self.pinned = None, False
+        self.capacity, self.memory = capacity, None
+
+    def tensor(self, shape, device):
+        if self.values is None:
+            self.values = torch.zeros(shape, device=device)
+        elif not isinstance(self.values, torch.Tensor):
+            self.values = self.values().reshape(shape)
+        return self.values
+
+    def resize(self, old, shape, device):
+        """Go from the shape `old` to `shape`."""
+        count = math.prod(shape)
+        if count > self.capacity:
+            self.values = self.memory = None
+            self.capacity, self.pinned = count, False
+        elif self.values is not None or self.memory is not None:
+            if not self.pinned or self.memory is None:
+                self.memory = self._whole(self.tensor(old, device).reshape(-1))
+            self.values = self.memory[:count].view(shape)
+            if count == self.capacity:
+                self.memory = None
+
+    def pin(self, shape, device):
+        if not self.pinned:
+            own = self.tensor(shape, device).to(
+                torch.float32, copy=True, memory_format=torch.contiguous_format
+            )
+            if own.numel() < self.capacity:
+                self.memory = self._whole(own.view(-1))
+                own = self.memory[: own.numel()].view(shape)
+            self.values, self.pinned = own, True
+        return self.tensor(shape, device)
+
+    def _whole(self, values):
+        """The flat `values` with what the memory holds beyond them."""
+        count = len(values)
+        if count == self.capacity:
+            return values
+        if self.memory is None:
+            return torch.cat((values, values.new_zeros(self.capacity - count)))
+        return torch.cat((values, self.memory[count:]))
+
+    def borrow(self, other, shape, device):
+        """Use the pinned memory of other _Values, of as many values as `shape`."""
+        self.values = other.tensor(shape, device).view(shape)
+        self.capacity, self.memory, self.pinned = other.capacity, other.memory, True
+
+
 class Blob:
     """An array `data` and its gradient `diff`, float32 tensors of one shape on one device.
 
@@ -46,9 +105,7 @@ class Blob:
     def __init__(self, shape, device="cpu"):
         self.device = torch.device(device)
         self.shape = checked(shape)
-        self._data = None
-        self._diff = None
-        self._pinned = [False, False]
+        self._data, self._diff = _Values(self.count), _Values(self.count)
 
     @property
     def count(self):
@@ -57,100 +114,80 @@ class Blob:
     @property
     def data(self):
         """The values; zeros where nothing was computed yet."""
-        if self._data is None:
-            self._data = torch.zeros(self.shape, device=self.device)
-        elif not isinstance(self._data, torch.Tensor):
-            self._data = self._data().reshape(self.shape)
-        return self._data
+        return self._data.tensor(self.shape, self.device)
 
     @property
     def diff(self):
         """The gradient of the loss by the values; zeros where nothing was computed yet."""
-        if self._diff is None:
-            self._diff = torch.zeros(self.shape, device=self.device)
-        elif not isinstance(self._diff, torch.Tensor):
-            self._diff = self._diff().reshape(self.shape)
-        return self._diff
+        return self._diff.tensor(self.shape, self.device)
 
     @property
     def has_no_diff(self):
         """Whether nobody has computed, written or looked at the gradient yet."""
-        return self._diff is None
+        return self._diff.values is None
 
     def set_data(self, values):
         """Take a tensor as data; or a function that makes it, called when somebody looks."""
-        if self._pinned[0]:
-            self.reshape(values.shape if isinstance(values, torch.Tensor) else self.shape)
+        if isinstance(values, torch.Tensor):
+            self.reshape(values.shape)
+        if self._data.pinned:
             self.data.copy_(values if isinstance(values, torch.Tensor) else values())
         else:
-            self._data = values
-            if isinstance(values, torch.Tensor) and values.shape != self.shape:
-                self._diff = None
-                self.shape = tuple(values.shape)
+            self._data.values = values
 
     def set_diff(self, values):
         """As `set_data`, for the gradient."""
-        if self._pinned[1]:
+        if self._diff.pinned:
             self.diff.copy_(values if isinstance(values, torch.Tensor) else values())
         else:
-            self._diff = values
+            self._diff.values = values
 
     def add_diff(self, values):
         """Add to the gradient, as parameters collect it over the layers that share them."""
-        if self._diff is None:
-            self._diff = values.reshape(self.shape).clone()
+        if self.has_no_diff:
+            self._diff.values = values.reshape(self.shape).clone()
         else:
             self.diff.add_(values.reshape(self.shape))
 
     def clear_diff(self):
         """Set the gradient to zero, in place if its memory is pinned."""
-        if self._pinned[1]:
+        if self._diff.pinned:
             self.diff.zero_()
         else:
-            self._diff = None
+            self._diff.values = None
 
     def reshape(self, shape):
-        """Give the blob a shape. Values stay if their count does, else they are zeros."""
+        """Give the blob a shape, which takes the beginning of its memory.
+
+        As in BVLC Caffe the memory has room for the largest shape so far, and what stands beyond a
+        smaller one is there again when the blob grows; beyond the largest one, all are zeros.
+        """
         shape = checked(shape)
         if shape == self.shape:
             return
-        same_count = math.prod(shape) == self.count
-        for name in ("_data", "_diff"):
-            values = getattr(self, name)
-            if same_count and isinstance(values, torch.Tensor):
-                setattr(self, name, values.reshape(shape))
-            else:
-                setattr(self, name, None)
+        for values in (self._data, self._diff):
+            values.resize(self.shape, shape, self.device)
         self.shape = shape
 
     @property
     def pinned_data(self):
-        return self._pinned[0]
+        return self._data.pinned
 
     def pin_data(self):
-        """The data in contiguous memory that stays the blob's until it is reshaped."""
-        if not self._pinned[0]:
-            self._data = self.data.to(
-                torch.float32, copy=True, memory_format=torch.contiguous_format
-            )
-            self._pinned[0] = True
-        return self.data
+        """The data in contiguous memory that stays the blob's until it grows beyond it."""
+        return self._data.pin(self.shape, self.device)
 
     def pin_diff(self):
         """As `pin_data`, for the gradient."""
-        if not self._pinned[1]:
-            self._diff = self.diff.clone(memory_format=torch.contiguous_format)
-            self._pinned[1] = True
-        return self.diff
+        return self._diff.pin(self.shape, self.device)
 
-    def share(self, other, shape=None):
-        """Use the memory of `other`, of the same count, in this blob's own shape (or `shape`)."""
-        self.shape = tuple(shape or self.shape)
-        self._data = other.pin_data().view(self.shape)
-        self._diff = other.pin_diff().view(self.shape)
-        self._pinned = [True, True]
+    def share(self, other):
+        """Use the memory of `other`, of the same count, in this blob's own shape."""
+        other.pin_data(), other.pin_diff()
+        self._data.borrow(other._data, self.shape, self.device)
+        self._diff.borrow(other._diff, self.shape, self.device)
 
     def share_data(self, other):
         """Use the memory of the data of `other`, of the same shape; gradients stay apart."""
-        self._data = other.pin_data()
-        self._pinned[0] = True
+        other.pin_data()
+        self._data.borrow(other._data, self.shape, self.device)

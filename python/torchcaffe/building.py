@@ -7,7 +7,6 @@ import collections
 
 from torchcaffe import layers
 from torchcaffe.blob import Blob, shape_text
-from torchcaffe.errors import CaffeError
 from torchcaffe.node import Learnable, Node
 from torchcaffe.schema import caffe_pb2
 
@@ -20,30 +19,32 @@ class Builder:
     learnable   [Learnable]
     unread      names of the blobs that no layer reads
 
-    `phase`: of the layers that give none. `device`: where tensors live. Raises CaffeError as Net.
+    `places`: of its layers in the net's text (graph.filtered). `phase`: of the layers that give
+    none. `device`: where tensors live. Raises CaffeError as Net.
     """
 
-    def __init__(self, parameter, phase, device):
+    def __init__(self, parameter, places, phase, device):
         self._phase, self._device = phase, device
         self.nodes, self.learnable = [], []
         self.blobs = collections.OrderedDict()
         self.unread = set()
         self._needing = set()  # names of the blobs above a parameter to be learned
         self._shared = {}  # name of a parameter -> Learnable
-        _check_names(parameter)
-        for layer_parameter in parameter.layer:
-            self._add(layer_parameter)
+        self._with_parameters = set()  # names of layers
+        for layer_parameter, place in zip(parameter.layer, places, strict=True):
+            self._add(layer_parameter, place)
         self._leave_out_what_no_loss_needs()
         if parameter.force_backward:
             self._force_backward()
 
-    def _add(self, parameter):
+    def _add(self, parameter, place):
         """Append a node: its blobs, parameters and need of a backward pass."""
         if not parameter.HasField("phase"):
             parameter.phase = self._phase
-        layer = layers.make(parameter, parameter.phase, self._device)
+        layer = layers.make(parameter, parameter.phase, self._device, place)
         node = Node(len(self.nodes), layer, *self._connect(layer))
         layer.setup([blob.shape for blob in layer.bottom_blobs])
+        self._check_name(layer)
         node.reshape()
         self.nodes.append(node)
         self._weigh(node)
@@ -57,6 +58,17 @@ class Builder:
         if node.needs_backward:
             self._needing.update(node.tops)
 
+    def _check_name(self, layer):
+        """Parameters are found by their layer's name, in files and by a solver's test nets."""
+        if not layer.params or not layer.name:
+            return
+        if layer.name in self._with_parameters:
+            layer.fail(
+                "another layer of this name has parameters too, and a caffemodel would mix them "
+                "up; rename one or give them rules (include { phase: ... })"
+            )
+        self._with_parameters.add(layer.name)
+
     def _connect(self, layer):
         """Give a layer the net's blobs; the names of its bottoms and tops."""
         parameter = layer.parameter
@@ -69,7 +81,7 @@ class Builder:
         self.unread.difference_update(bottoms)
         self.unread.update(tops)
         while len(tops) < layer.automatic_tops:
-            tops.append(f"(automatic {layer.name} {len(tops)})")
+            tops.append(f"(automatic {len(self.nodes)} {len(tops)})")
         _check_count(layer, "bottom", len(bottoms), layer.bottoms)
         _check_count(layer, "top", len(tops), layer.tops)
         layer.bottom_blobs = [self.blobs[name] for name in bottoms]
@@ -84,7 +96,7 @@ class Builder:
     def _made_twice(self, name, tops, place):
         if name in tops[:place]:
             return f"two of its tops are named {name!r}; give one another name"
-        maker = next(node.layer.name for node in self.nodes if name in node.tops)
+        maker = next(node.layer.shown for node in self.nodes if name in node.tops)
         return (
             f"its top {name!r} is already made by layer {maker}; give one of the two another name "
             "(in place works only for the bottom of the same place, if no other layer reads it)"
@@ -109,7 +121,7 @@ class Builder:
         """
         wanted = layer.param_propagate_down[place] = spec.lr_mult != 0
         if spec.name not in self._shared:
-            learnable = Learnable(layer.params[place], layer.name, spec)
+            learnable = Learnable(layer.params[place], layer.shown, spec)
             self.learnable.append(learnable)
             if spec.name:
                 self._shared[spec.name] = learnable
@@ -163,17 +175,6 @@ def _specs(layer):
     if len(given) > len(layer.params):
         layer.fail(f"has {len(given)} param but only {len(layer.params)} blobs")
     return given + [caffe_pb2.ParamSpec()] * (len(layer.params) - len(given))
-
-
-def _check_names(net):
-    seen = set()
-    for layer in net.layer:
-        if layer.name and layer.name in seen and layer.type != "Split":
-            raise CaffeError(
-                f"layer {layer.name}: there are two layers of this name in this phase; "
-                "rename one or give them rules (include { phase: ... })"
-            )
-        seen.add(layer.name)
 
 
 def _check_count(layer, what, got, limits):

@@ -2,21 +2,24 @@
 
 import difflib
 
-from torchcaffe.errors import CaffeError
+from torchcaffe.errors import CaffeError, layer_title
 from torchcaffe.schema import caffe_pb2
 
 
 def filtered(net):
     """The NetParameter of the layers whose `include` and `exclude` rules its `state` meets.
 
-    Raises CaffeError for a layer that gives both kinds of rules.
+    Also [their places among all layers, from 1]. Raises CaffeError for a layer that gives both
+    kinds of rules.
     """
     kept = caffe_pb2.NetParameter()
     kept.CopyFrom(net)
     del kept.layer[:]
-    for layer in net.layer:
+    places = []
+    for place, layer in enumerate(net.layer, 1):
         if layer.include and layer.exclude:
-            raise CaffeError(f"layer {layer.name}: has include and exclude rules; give one kind")
+            title = layer_title(layer.name, layer.type, place)
+            raise CaffeError(f"{title}: has include and exclude rules; give one kind")
         included = (
             any(meets(net.state, rule) for rule in layer.include)
             if layer.include
@@ -24,7 +27,8 @@ def filtered(net):
         )
         if included:
             kept.layer.add().CopyFrom(layer)
-    return kept
+            places.append(place)
+    return kept, places
 
 
 def meets(state, rule):
@@ -38,16 +42,17 @@ def meets(state, rule):
     )
 
 
-def with_splits(net, whole=None):
-    """The NetParameter with a Split layer after each top that several layers read.
+def with_splits(net, places, whole):
+    """The NetParameter with a Split layer after each top that several layers read, and its places.
 
     A top with a loss_weight that a layer also reads counts as read once more; its weight moves to
     the first top of the Split. Names are BVLC Caffe's, since they are seen in logs and caffemodels.
     The layer's other tops keep their weights, and a loss layer whose weight has moved counts once;
     BVLC Caffe clears all weights of the layer, which drops the others and gives a loss layer its
     default weight again, so that the loss that it logs is too great by the loss itself.
-    `whole`: the net before its rules of state were followed, for a better message.
-    Raises CaffeError for a bottom that no layer before it makes.
+    `places`: of the layers in the net's text; the Splits' are None. `whole`: the net before its
+    rules of state were followed, for a better message. Raises CaffeError for a bottom that no
+    layer before it makes.
     """
     makers = {}  # blob -> (place of layer, place of top), as of the layer being read
     readers = {}
@@ -56,7 +61,7 @@ def with_splits(net, whole=None):
     for i, layer in enumerate(net.layer):
         for j, bottom in enumerate(layer.bottom):
             if bottom not in makers:
-                raise CaffeError(_no_maker(net, i, bottom, whole or net))
+                raise CaffeError(_no_maker(net, i, bottom, places, whole))
             read_from[i, j] = makers[bottom]
             readers[makers[bottom]] = readers.get(makers[bottom], 0) + 1
         for j, top in enumerate(layer.top):
@@ -68,7 +73,9 @@ def with_splits(net, whole=None):
     split = caffe_pb2.NetParameter()
     split.CopyFrom(net)
     del split.layer[:]
+    new_places = []
     for i, layer in enumerate(net.layer):
+        new_places.append(places[i])
         new = split.layer.add()
         new.CopyFrom(layer)
         for j in range(len(layer.bottom)):
@@ -80,6 +87,7 @@ def with_splits(net, whole=None):
         for j, name in enumerate(layer.top):
             if count.get((i, j), 0) > 1:
                 added = split.layer.add(name=_split_name(layer, j), type="Split")
+                new_places.append(None)
                 added.bottom.append(name)
                 for number in range(count[i, j]):
                     added.top.append(_split_top(layer, j, number))
@@ -88,7 +96,7 @@ def with_splits(net, whole=None):
                     added.loss_weight.extend([weights[i, j]] + [0] * (count[i, j] - 1))
                     new.loss_weight[j] = 0
                     used[i, j] = 1
-    return split
+    return split, new_places
 
 
 def _split_name(layer, place):
@@ -99,21 +107,27 @@ def _split_top(layer, place, number):
     return f"{_split_name(layer, place)}_{number}"
 
 
-def _no_maker(net, place, bottom, whole):
+def _no_maker(net, place, bottom, places, whole):
     layer = net.layer[place]
-    start = f"layer {layer.name} ({layer.type}): "
-    later = [other.name for other in net.layer[place + 1 :] if bottom in other.top]
+    start = f"{layer_title(layer.name, layer.type, places[place])}: "
+    later = [
+        layer_title(other.name, other.type, where)
+        for other, where in zip(net.layer[place + 1 :], places[place + 1 :])
+        if bottom in other.top
+    ]
     if later:
         return (
-            f"{start}its bottom {bottom!r} is made only later, by layer {later[0]}; "
+            f"{start}its bottom {bottom!r} is made only later, by {later[0]}; "
             "put that layer before this one (a net has no loops)"
         )
     left_out = [
-        other.name for other in whole.layer if bottom in other.top and other.name != layer.name
+        layer_title(other.name, other.type, where)
+        for where, other in enumerate(whole.layer, 1)
+        if bottom in other.top and where not in places
     ]
     if left_out:
         return (
-            f"{start}its bottom {bottom!r} is made by layer {left_out[0]}, which its include or "
+            f"{start}its bottom {bottom!r} is made by {left_out[0]}, which its include or "
             "exclude rules leave out here; give both layers the same rules"
         )
     made = [top for other in net.layer if other is not layer for top in other.top]

@@ -10,7 +10,9 @@ import torch
 
 from torchcaffe import fusion, graph
 from torchcaffe.building import Builder
+from torchcaffe.errors import CaffeError, net_title
 from torchcaffe.recomputation import Recomputation
+from torchcaffe.schema import caffe_pb2
 from torchcaffe.step import LayerStep
 
 # BVLC Caffe computes in float32 everywhere; cuDNN would round convolutions' inputs to 10 bits.
@@ -31,7 +33,7 @@ class Net:
     steps            [Step], in order; together they are all nodes
 
     Raises CaffeError for everything that is wrong with the net, naming the layer. BVLC Caffe takes
-    two layers of one name, of which its weight files then mix up the parameters; here it is wrong.
+    two layers with parameters of one name, which its weight files then mix up; here it is wrong.
     What BVLC Caffe overwrites in place is kept here for the gradient, so that it is right also in
     chains of layers in place where BVLC Caffe's is not.
     """
@@ -40,16 +42,17 @@ class Net:
         self.device = torch.device(device)
         self.name = parameter.name
         self.phase = parameter.state.phase
-        self.parameter = graph.with_splits(graph.filtered(parameter), whole=parameter)
+        kept, places = graph.filtered(parameter)
+        self.parameter, places = graph.with_splits(kept, places, whole=parameter)
         with torch.no_grad():
-            built = Builder(self.parameter, self.phase, self.device)
+            built = Builder(self.parameter, places, self.phase, self.device)
         self.nodes, self.blobs, self.learnable = built.nodes, built.blobs, built.learnable
         self.layers = [node.layer for node in self.nodes]
         self.inputs = [
             top for node in self.nodes if node.layer.parameter.type == "Input" for top in node.tops
         ]
         self.outputs = sorted(built.unread)
-        self._start_from_loss_weights()
+        self._start_from_loss_weights(self.nodes)
         fusion.pass_masks_as_indices(self.nodes)
         self.steps = fusion.steps(self.nodes)
         self._recomputation = Recomputation(self.nodes, self.phase)
@@ -58,26 +61,33 @@ class Net:
         """Give every blob the shape that follows from the inputs' shapes."""
         for node in self.nodes:
             node.reshape()
-        self._start_from_loss_weights()
+        self._start_from_loss_weights(self.nodes)
 
     @torch.no_grad()
     def forward(self, start=0, end=None, keep=None):
         """Run the nodes from place `start` to `end`, both included; returns the loss.
 
-        The loss is the weighted sum over their tops, a tensor of no axes. `keep` says whether
+        The loss is the sum over their tops with a weight, a tensor of no axes. `keep` says whether
         layers remember what `backward` needs; None: in the training phase, and in a net whose
-        `backward` was called before.
+        `backward` was called before. Raises CaffeError for a net without layers.
         """
+        if not self.nodes:
+            raise CaffeError(
+                f"{net_title(self.name)}: has no layers in the phase "
+                f"{caffe_pb2.Phase.Name(self.phase)}; write some, or change their include and "
+                "exclude rules"
+            )
         end = len(self.nodes) - 1 if end is None else end
         keep = self._recomputation.keeps(keep)
         loss = torch.zeros((), device=self.device)
         for step in self._steps_between(start, end, as_they_were=False):
             step.forward(keep)
             self._recomputation.ran(step)
+            self._start_from_loss_weights(step.nodes)
             for node in step.nodes:
                 for blob, weight in zip(node.layer.top_blobs, node.loss_weights):
                     if weight:
-                        loss = loss + weight * blob.data.sum()
+                        loss = loss + (blob.data * blob.diff).sum()
         return loss
 
     @torch.no_grad()
@@ -90,13 +100,13 @@ class Net:
         steps = self._steps_between(end, start, as_they_were=True)
         below = [step for step in self.steps if step.nodes[0].place <= start]
         self._recomputation.before_backward(steps, below)
-        self._start_from_loss_weights()
+        self._start_from_loss_weights(self.nodes)
         for step in reversed(steps):
             step.backward()
 
-    def _start_from_loss_weights(self):
+    def _start_from_loss_weights(self, nodes):
         """A loss's gradient is its weight, unless somebody has written another into the blob."""
-        for node in self.nodes:
+        for node in nodes:
             for blob, weight in zip(node.layer.top_blobs, node.loss_weights):
                 if weight and blob.has_no_diff:
                     blob.set_diff(torch.full(blob.shape, weight, device=self.device))

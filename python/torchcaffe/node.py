@@ -52,7 +52,7 @@ class Learnable:
     """A parameter that a solver changes, once for all layers that share it.
 
     blob                  Blob
-    owner                 str, the name of the layer that has it first
+    owner                 str, what messages call the layer that has it first
     lr_mult, decay_mult   float, as any of its layers gives them, or 1
     """
 

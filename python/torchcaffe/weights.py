@@ -26,11 +26,15 @@ def copy_from(net, path):
     # Old files have `layers`, and the oldest a layer within that; names and blobs suffice here.
     old = [layer.layer if layer.HasField("layer") else layer for layer in stored.layers]
     copies = []
-    for source in (*old, *stored.layer):
-        name = _text(source, "name")
-        layer = _layer(net, name)
+    sources = [(_text(source, "name"), source) for source in (*old, *stored.layer)]
+    with_blobs = {name for name, source in sources if source.blobs}
+    targets = _by_name(net)
+    for name, source in sources:
+        layer = targets.get(name)
         if layer is None:
             log.info(f"Ignoring source layer {name}")
+            continue
+        if not source.blobs and name in with_blobs:
             continue
         if len(source.blobs) != len(layer.params):
             raise CaffeError(
@@ -85,10 +89,13 @@ def save_hdf5(net, path, diff=False):
     with h5py.File(memory, "w") as file:
         groups = [file.create_group("data")] + ([file.create_group("diff")] if diff else [])
         seen = set()
-        for layer in net.layers:
+        named = [layer for layer in net.layers if layer.name or layer.params]
+        for layer in named:
+            if not layer.name:
+                layer.fail("has parameters and no name, without which HDF5 cannot hold them")
             for group in groups:
                 group.require_group(layer.name)
-        for layer in net.layers:
+        for layer in named:
             for place, blob in enumerate(layer.params):
                 shared = _memory(blob) in seen
                 seen.add(_memory(blob))
@@ -109,8 +116,10 @@ def load_hdf5(net, path):
         for name in data:
             if not any(_is_under(layer.name, name) for layer in net.layers):
                 log.info(f"Ignoring source layer {name}")
-        for layer in net.layers:
-            what = f"{path}: layer {layer.name}"
+        for layer in _by_name(net).values():
+            if not layer.name:
+                continue
+            what = f"{path}: layer {layer.shown}"
             group = hdf5_member(data, layer.name, what)
             if not isinstance(group, h5py.Group):
                 continue
@@ -118,11 +127,11 @@ def load_hdf5(net, path):
             stored = sum(isinstance(member, h5py.Dataset) for member in members)
             if stored > len(layer.params):
                 raise CaffeError(
-                    f"{path}: layer {layer.name}: has {stored} blobs there and "
+                    f"{path}: layer {layer.shown}: has {stored} blobs there and "
                     f"{len(layer.params)} in the net; to learn it anew, rename the layer"
                 )
             for place, target in enumerate(layer.params):
-                what = f"{path}: layer {layer.name}, param {place}"
+                what = f"{path}: layer {layer.shown}, param {place}"
                 dataset = hdf5_member(group, str(place), what)
                 if dataset is None and _memory(target) in seen:
                     continue
@@ -144,19 +153,20 @@ def share(net, source):
     BVLC Caffe's ShareTrainedLayersWith, by which a solver's test nets follow its train net.
     Raises CaffeError for other counts or shapes.
     """
-    for layer in source.layers:
-        target = _layer(net, layer.name)
+    targets = _by_name(net)
+    for name, layer in _by_name(source).items():
+        target = targets.get(name)
         if target is None:
             continue
         if len(target.params) != len(layer.params):
             raise CaffeError(
-                f"layer {layer.name}: has {len(layer.params)} params in the train net and "
+                f"layer {layer.shown}: has {len(layer.params)} params in the train net and "
                 f"{len(target.params)} in the test net; make the layers equal"
             )
         for place, (theirs, ours) in enumerate(zip(layer.params, target.params)):
             if theirs.shape != ours.shape:
                 raise CaffeError(
-                    f"layer {layer.name}, param {place}: is of shape {shape_text(theirs.shape)} "
+                    f"layer {layer.shown}, param {place}: is of shape {shape_text(theirs.shape)} "
                     f"in the train net and {shape_text(ours.shape)} in the test net; "
                     "make the layers equal"
                 )
@@ -204,8 +214,23 @@ def dataset_values(dataset, what):
         raise CaffeError(f"{what}: cannot be read, the file is damaged ({error})") from None
 
 
-def _layer(net, name):
-    return next((layer for layer in net.layers if layer.name == name), None)
+def _by_name(net):
+    """{name: Layer}; of the layers of one name the one with parameters, in the net's order.
+
+    Raises CaffeError if several have: a net takes that of layers without a name only.
+    """
+    found = {}
+    for layer in net.layers:
+        other = found.get(layer.name)
+        if other is not None and other.params and layer.params:
+            layer.fail(
+                "has parameters and no name, as another layer of the net; give each a name, by "
+                "which files and test nets find its parameters"
+            )
+        if other is None or layer.params:
+            found.pop(layer.name, None)
+            found[layer.name] = layer
+    return found
 
 
 def _is_under(name, group):

@@ -4,7 +4,8 @@ A pycaffe script for Python 3.9 and numpy 1.19, run unchanged by both engines, i
 solvers' paths begin at. JOBS is a JSON list of jobs; each job has a `solver` file, the `weights`
 to start with or the solverstate to `restore`, and `steps`: numbers of iterations, "by hand" (an
 iteration as a script's own loop makes it), "snapshot" or "solve". Its parameters go to the .npz
-file `result`.
+file `result`, where it is `watched` with the rate after each step and how often callbacks were
+called.
 """
 
 import json
@@ -22,6 +23,12 @@ def run(job):
         solver.restore(job["restore"])
     if "save" in job:
         solver.net.save(job["save"])
+    calls, rates = [0, 0], []
+
+    def called(place):
+        calls[place] += 1
+
+    solver.add_callback(lambda: called(0), lambda: called(1))
     for step in job["steps"]:
         if step == "snapshot":
             solver.snapshot()
@@ -34,7 +41,10 @@ def run(job):
             solver.apply_update()
         else:
             solver.step(step)
+        rates.append(solver.lr)
     results = {"iter": np.array(solver.iter)}
+    if job.get("watched"):
+        results.update(calls=np.array(calls), rates=np.array(rates))
     for layer, blobs in solver.net.params.items():
         for place, blob in enumerate(blobs):
             results["param {} of {}".format(place, layer)] = blob.data.copy()

@@ -558,6 +558,8 @@ def test_a_mean_of_another_size_is_named():
         ("{}/image.png 1\n{}/image.png happy\n", "line 2 is"),
         ("{}/image.png 1\n{}/image.png 1.5\n", "line 2 is"),
         ("{}/missing.png 1\n", "missing.png is missing; mind root_folder"),
+        ("{}/image.png 1_0\n", "line 1 is"),
+        ("{}/image.png 2147483648\n", "line 1 is"),
         ("{}/image.png 1\n{}/broken.png 1\n", "broken.png is no picture"),
         ("{}/image.png 1\n{}/large.png 1\n", "large.png is 3x4x4 and makes 3x4x4, but its batch"),
     ],
@@ -585,6 +587,11 @@ def test_bad_hdf5_files(tmp_path):
         return lambda: make("HDF5Data", f'hdf5_data_param {{ source: "{source}"  batch_size: 2 }}')
 
     fine = {"data": np.zeros((3, 2)), "label": np.zeros(3)}
+    path = new_path("some.h5")
+    h5py.File(path, "w").close()
+    itself = f'hdf5_data_param {{ source: "{path}"  batch_size: 2 }}'
+    told = error_of(lambda: make("HDF5Data", itself))
+    assert f"{path}: is an HDF5 file; source is a text file that lists HDF5 files" in told
     assert "is empty" in error_of(build(" "))
     assert "lists /nowhere.h5, which is missing" in error_of(build("{} /nowhere.h5", **fine))
     assert "no readable HDF5 file" in error_of(build(f"{__file__}"))

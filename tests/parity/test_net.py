@@ -133,7 +133,17 @@ NETS = {
         + LABEL
         + inner("one", "x", "one", 2)
         + layer("SoftmaxWithLoss", "loss", "one label", "")
-        + layer("HingeLoss", "hinge", "one label", "", "loss_weight: 0.5")
+        + layer("HingeLoss", "loss", "one label", "", "loss_weight: 0.5")
+    ),
+    "layers of one name, of which one has parameters": Whole(
+        X
+        + LABEL
+        + layer("TanH", "one", "x", "tanh")
+        + inner("one", "tanh", "one", 2)
+        + layer("SoftmaxWithLoss", "loss", "one label", "softmax")
+        + layer("HingeLoss", "loss", "one label", "hinge", "loss_weight: 0.5")
+        + layer("ReLU", "one", "one", "relu")
+        + loss("loss", "relu")
     ),
     "no loss: no gradient": Whole(X + inner("one", "x", "one", 2) + inner("two", "one", "two", 2)),
     "a branch that no loss depends on": Whole(

@@ -59,9 +59,9 @@ WRONG = {
         X + layer("ReLU", "relu", "loop", "loop"),
         ["layer relu (ReLU)", "no layer makes its bottom 'loop'"],
     ),
-    "two layers of one name": (
-        X + inner("one") + inner("one", "one", "two"),
-        ["layer one", "two layers of this name", "rename"],
+    "two layers with parameters of one name": (
+        X + inner("one") + layer("ReLU", "one", "one", "rest") + inner("one", "rest", "two"),
+        ["layer one", "another layer of this name", "rename"],
     ),
     "an unknown type": (
         X + layer("Convolutoin", "conv"),
@@ -71,6 +71,27 @@ WRONG = {
         X + layer("Q", "conv"),
         ["layer conv", "'Q'", "InnerProduct"],
     ),
+    "a type of a fork": (
+        X + layer("Normalize", "norm"),
+        ["layer norm (Normalize)", "not of BVLC Caffe 1.0", "a fork: SSD"],
+    ),
+    "a type of a fork that BVLC Caffe has otherwise": (
+        X + layer("ReLU6", "relu"),
+        ["layer relu (ReLU6)", "MobileNet", "Clip with min: 0 and max: 6"],
+    ),
+    "a layer without a name": (
+        X + layer("ReLU", "other", more="include { phase: TEST }") + layer("ReLU", "", "gone"),
+        ["layer #3 (ReLU): no layer makes its bottom 'gone'"],
+    ),
+    "a layer without a name after a split": (
+        X + layer("Eltwise", "sum", "x x") + layer("Softmax", "", more="softmax_param { axis: 4 }"),
+        ["layer #3 (Softmax)"],
+    ),
+    "a top that a layer without a name makes": (
+        X + inner("", "x", "one") + inner("two", "x", "one"),
+        ["layer two (InnerProduct)", "'one' is already made by layer #2 (InnerProduct)"],
+    ),
+    "an unknown type without a name": (X + layer("Q", ""), ["layer #2 (Q): no layer type 'Q'"]),
     "a top that another layer makes": (
         X + inner("one") + inner("two", "x", "one"),
         ["layer two (InnerProduct)", "'one' is already made by layer one", "another name"],

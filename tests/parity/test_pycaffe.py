@@ -10,6 +10,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
+from torchcaffe import pycaffe as caffe
 from torchcaffe.schema import caffe_pb2, read
 
 SCRIPT = REPOSITORY / "tests" / "parity" / "pycaffe_script.py"
@@ -50,6 +51,25 @@ layer { name: "first"  type: "EuclideanLoss"  bottom: "x"  bottom: "y" }
 layer { name: "sum"  type: "Eltwise"  bottom: "x"  bottom: "y"  top: "sum" }
 layer { name: "second"  type: "EuclideanLoss"  bottom: "x"  bottom: "sum"  loss_weight: 3 }
 """,
+    "one_name.prototxt": """
+layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "same"  type: "InnerProduct"  bottom: "x"  top: "ip"
+  inner_product_param { num_output: 2 } }
+layer { name: "crop"  type: "Power"  bottom: "ip"  top: "one"  power_param { scale: 2 } }
+layer { name: "crop"  type: "Power"  bottom: "ip"  top: "two"  power_param { scale: 3 } }
+layer { name: "crop"  type: "ReLU"  bottom: "two"  top: "two" }
+""",
+    "written_once.prototxt": """
+force_backward: true
+layer { name: "x"  type: "Input"  top: "x"  top: "mask"  input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "two"  type: "DummyData"  top: "two"
+  dummy_data_param { shape { dim: 4 dim: 3 }  data_filler { type: "constant"  value: 2 } } }
+layer { name: "y"  type: "Eltwise"  bottom: "x"  bottom: "mask"  bottom: "two"  top: "y"
+  eltwise_param { operation: PROD } }
+layer { name: "z"  type: "TanH"  bottom: "y"  top: "z" }
+layer { name: "loss"  type: "Reduction"  bottom: "z"  top: "loss"  reduction_param { axis: 1 }
+  loss_weight: 0.5 }
+""",
     "stages.prototxt": """
 layer { name: "x"  type: "Input"  top: "x"  input_param { shape { dim: 2 } } }
 layer { name: "a"  type: "ReLU"  bottom: "x"  top: "a"  include { stage: "a" } }
@@ -88,6 +108,14 @@ def outcomes(bvlc, tmp_path_factory):
         results = folder / "results.json"
         found.append((json.loads(results.read_text()) if results.exists() else {}, ended.stderr))
     return found
+
+
+@pytest.mark.parametrize("more", [[], ["net.caffemodel"]])
+def test_a_net_without_a_phase_says_so(tmp_path, more):
+    """A TypeError, as in BVLC Caffe."""
+    (tmp_path / "net.prototxt").write_text(FILES["features.prototxt"])
+    with pytest.raises(TypeError, match=r"phase is missing; write caffe\.Net\(.*caffe\.TEST"):
+        caffe.Net(str(tmp_path / "net.prototxt"), *more)
 
 
 @pytest.mark.parametrize("function", functions())

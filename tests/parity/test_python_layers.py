@@ -265,7 +265,7 @@ def test_load_image(tmp_path):
 def test_draw(tmp_path, monkeypatch):
     import caffe.draw
 
-    from torchcaffe.schema import read
+    from torchcaffe.schema import caffe_pb2, read
 
     net = read.net(REPOSITORY / "prototxt" / "gcnet.prototxt")
     path = tmp_path / "net.dot"
@@ -274,6 +274,9 @@ def test_draw(tmp_path, monkeypatch):
     assert text.startswith("digraph") and text.endswith("}\n")
     assert '"layer encoder1/conv1 Convolution"' in text and "accuracy" not in text
     assert caffe.draw.draw_net(net, "LR", "raw").count(b"->") > text.count("->")
+    crops = "".join(f"layer {{ name: 'crop' type: 'Crop' top: '{top}' }}" for top in "ab")
+    two = caffe.draw.draw_net(read.parse(crops, caffe_pb2.NetParameter(), "two"), "LR", "dot")
+    assert two.count(b"shape=box") == 2
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CaffeError, match="apt-get install graphviz"):
         caffe.draw.draw_net_to_file(net, str(tmp_path / "net.png"))

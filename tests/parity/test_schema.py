@@ -211,6 +211,22 @@ def test_old_files_are_upgraded_as_by_bvlc(bvlc, tmp_path, monkeypatch):
         assert reader(name) == expected, f"seed {SEED}, {name}:\n{text}"
 
 
+@pytest.mark.parametrize("field", ["net_param", "train_net_param", "test_net_param"])
+def test_old_nets_inside_of_a_solver_are_upgraded(tmp_path, field):
+    """As in BVLC Caffe's lenet_consolidated_solver.prototxt, of which 1.0 makes an empty net."""
+    old = "input: 'x' input_dim: 1 input_dim: 2 input_dim: 3 input_dim: 4\n"
+    old += "layers { name: 'r' type: RELU bottom: 'x' top: 'r' }"
+    (tmp_path / "net").write_text(old)
+    count = 2 if field == "test_net_param" else 1
+    (tmp_path / "solver").write_text(f"{field} {{ {old} }}\n" * count)
+    found = getattr(read.solver(tmp_path / "solver"), field)
+    expected = read.net(tmp_path / "net")
+    assert expected.layer[1].type == "ReLU"
+    assert (list(found) if count > 1 else [found]) == [expected] * count
+    bad = f"{field} {{ layers {{ }} layer {{ }} }}"
+    assert_told(tmp_path, bad, [f"{field}: ", "`layer` and `layers`"], read.solver)
+
+
 @pytest.mark.parametrize(
     "text, parts",
     [
@@ -224,7 +240,7 @@ def test_old_files_are_upgraded_as_by_bvlc(bvlc, tmp_path, monkeypatch):
             "layers { layer { name: 'a' type: 'relu' } bottom: 'p' top: 'y' }",
             ["layer a", "padding"],
         ),
-        ("layers { name: 'a' }  layer { name: 'b' }", ["`layer` and `layers`"]),
+        ("layers { name: 'a' }  layer { name: 'b' }", ["without a name", "`layer` and `layers`"]),
         ("input: 'x'  input: 'y'  input_dim: 1", ["2 input", "1 input_dim"]),
         ("input: 'x'  input: 'y'  input_shape { dim: 1 }", ["2 input", "1 input_shape"]),
     ],
@@ -269,6 +285,38 @@ def assert_told(folder, content, parts, reader=read.net, name="net.prototxt"):
         ("", ["is empty"]),
         (b"\x89HDF\r\n\0", ["binary file"]),
         (b"name: '\xff'", [":1:7:"]),
+        # Braces in a text or comment are none, and the layer's name may come later.
+        (
+            "name: '}'\nlayer { } # {\nlayer { pooling_param { kernel_size: 3 pad: x }\n"
+            "type: 'Pooling' name: 'pool{1' } layer { name: 'next' }",
+            [":3:45:", "layer pool{1 (Pooling): "],
+        ),
+        ("layer { }\nlayer { lrn_param { k: x } type: 'LRN' }", [":2:24:", "layer #2 (LRN): "]),
+        ("layers { layer { type: 'lrn' k: x } }", ["layer #1 (lrn): "]),
+        ("name: 'x' layer { } input_dim: x", [":1:32: C"]),
+        ("layer { name: 'r' type: RELU }", ["layer r (RELU): ", '"ReLU"', "quotes"]),
+        ("layer { name: 'r' type: InnerProduct }", ['"InnerProduct"']),
+        ("layer { name: conv1 type: 'ReLU' }", ['write it in quotes, "conv1"']),
+        ("layers { type: 'InnerProduct' }", ["type: INNER_PRODUCT", "`layer { type:"]),
+        ("layers { type: SOFTMAX_LOS }", ["did you mean 'SOFTMAX_LOSS'"]),
+        # Forks.
+        (
+            "layer { type: 'BN' bn_param { frozen: true } name: 'bn1' }",
+            ["layer bn1 (BN): bn_param is not of BVLC Caffe 1.0", "SegNet", "PSPNet"],
+        ),
+        (
+            "layer { name: 'p' type: 'Permute' permute_param { order: 0 } }",
+            ["layer p (Permute)", "a fork: SSD"],
+        ),
+        ("layer { type: 'ROIPooling' roi_pooling_param { } }", ["layer #1 (ROIPooling)", "R-CNN"]),
+        ("layer { interp_param { height: 3 } }", ["interp_param is not of BVLC", "DeepLab"]),
+        ("layer { smooth_l1_loss_param { } }", ["smooth_l1_loss_param", "Fast R-CNN"]),
+        ("layer { center_loss_param { } }", ["center loss"]),
+        ("layers { name: 'u' type: UPSAMPLE }", ["layer u (UPSAMPLE)", "SegNet"]),
+        (
+            "layer { name: 'p' pooling_param { pool: MAX ceil_mode: false } type: 'Pooling' }",
+            ["layer p (Pooling): ceil_mode", "write round_mode: FLOOR"],
+        ),
     ],
 )
 def test_bad_prototxt_is_told(tmp_path, text, parts):
@@ -363,5 +411,5 @@ def test_what_is_left_out_is_logged(tmp_path, capfd, monkeypatch):
         monkeypatch.setenv("GLOG_minloglevel", level)
         read.net(path)
         printed = capfd.readouterr().err
-        assert printed.count("layer a: stride of type 'relu' has no place") == lines, printed
+        assert printed.count("layer a (relu): stride of type 'relu' has no place") == lines, printed
         assert not printed or printed.startswith("W")

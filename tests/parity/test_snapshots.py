@@ -279,6 +279,32 @@ def test_too_large_a_net_for_a_caffemodel(tmp_path, monkeypatch):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("end", [".caffemodel", ".caffemodel.h5"])
+def test_of_layers_of_one_name_the_one_with_parameters_counts(tmp_path, end):
+    relu = '\nlayer { name: "ip"  type: "ReLU"  bottom: "BOTTOM"  top: "TOP" }\n'
+    first, second = relu.replace("BOTTOM", "x").replace("TOP", "r"), relu.replace("BOTTOM", "y")
+    text = inner_product().replace('bottom: "x"', 'bottom: "r"')
+    text = text.replace('layer { name: "ip"', first + 'layer { name: "ip"')
+    text += second.replace("TOP", "z")
+    saved, loaded = net_of(text, tmp_path), net_of(text, tmp_path)
+    assert [layer.name for layer in saved.layers] == ["x", "ip", "ip", "ip"]
+    path = str(tmp_path / f"one{end}")
+    (weights.save_hdf5 if end.endswith("h5") else weights.save)(saved, path)
+    weights.copy_from(loaded, path)
+    for key, array in arrays_of(loaded).items():
+        assert np.array_equal(array, arrays_of(saved)[key])
+
+
+def test_parameters_of_layers_without_a_name_are_not_mixed_up(tmp_path):
+    text = inner_product(3) + inner_product(3).split("\n", 2)[2].replace('"y"', '"z"')
+    net = net_of(text.replace('name: "ip"', ""), tmp_path)
+    path = str(tmp_path / "unnamed.caffemodel")
+    weights.save(net, path)
+    for call in (weights.copy_from, weights.save_hdf5):
+        with pytest.raises(CaffeError, match="no name"):
+            call(net, path)
+
+
 def test_links_to_what_is_not_there(tmp_path):
     net = net_of(inner_product(), tmp_path)
     for place, what in (("data/ip/0", "layer ip, param 0"), ("data/ip", "layer ip"), ("data", "/")):

@@ -33,7 +33,7 @@ def shapes(path):
     """
     layers = {}
     for layer in parse(path, caffe_pb2.NetParameter()).layer:
-        layers[layer.name] = []
+        held = layers.setdefault(layer.name, [])
         for blob in layer.blobs:
             shape = tuple(blob.shape.dim)
             if not blob.HasField("shape"):  # of Caffe before blobs of any number of axes
@@ -47,7 +47,7 @@ def shapes(path):
                         path, layer.name, max(len(blob.data), len(blob.double_data)), size
                     )
                 )
-            layers[layer.name].append(shape)
+            held.append(shape)
     return layers
 
 

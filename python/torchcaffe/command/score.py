@@ -78,12 +78,12 @@ def measure(flags):
     total = (time.perf_counter() - started) * 1000
     for step in net.steps:
         if len(step.nodes) > 1:
-            names = [node.layer.name for node in step.nodes]
+            names = [node.layer.shown for node in step.nodes]
             log.info(f"Run as one step, timed in the lines of {names[0]}: {', '.join(names)}")
     log.info("Average time per layer: ")
     for layer, there, back in zip(net.layers, forward, backward):
-        log.info(f"{layer.name:>10}\tforward: {log.number(there / count)} ms.")
-        log.info(f"{layer.name:>10}\tbackward: {log.number(back / count)} ms.")
+        log.info(f"{layer.shown:>10}\tforward: {log.number(there / count)} ms.")
+        log.info(f"{layer.shown:>10}\tbackward: {log.number(back / count)} ms.")
     log.info(f"Average Forward pass: {log.number(sum(forward) / count)} ms.")
     log.info(f"Average Backward pass: {log.number(sum(backward) / count)} ms.")
     log.info(f"Average Forward-Backward: {log.number(total / count)} ms.")

@@ -10,8 +10,9 @@ import difflib
 import torch
 
 from torchcaffe.blob import Blob
-from torchcaffe.errors import CaffeError
+from torchcaffe.errors import CaffeError, layer_title
 from torchcaffe.fillers import fill
+from torchcaffe.schema import forks
 
 LAYERS = {}
 """{type of a layer in prototxt: its class}"""
@@ -36,14 +37,24 @@ def layer(*types):
     return register
 
 
-def make(parameter, phase, device):
-    """The Layer for a LayerParameter. Raises CaffeError for a type that there is not."""
-    if parameter.type not in LAYERS:
-        near = difflib.get_close_matches(parameter.type, LAYERS, n=3, cutoff=0.5)
+def make(parameter, phase, device, place):
+    """The Layer for a LayerParameter, the net's `place`-th (Layer.place).
+
+    Raises CaffeError for a type that there is not.
+    """
+    kind = parameter.type
+    if kind not in LAYERS:
+        near = difflib.get_close_matches(kind, LAYERS, n=3, cutoff=0.5)
         there = f"there are {', '.join(sorted(LAYERS))}"
         hint = f"did you mean {' or '.join(near)}?" if near else there
-        raise CaffeError(f"layer {parameter.name}: no layer type {parameter.type!r}; {hint}")
-    return LAYERS[parameter.type](parameter, phase, device)
+        title = layer_title(parameter.name, kind, place)
+        fork = forks.about_type(kind)
+        raise CaffeError(
+            f"{title}: its type {fork}" if fork else f"{title}: no layer type {kind!r}; {hint}"
+        )
+    made = LAYERS[kind](parameter, phase, device)
+    made.place = place
+    return made
 
 
 class Layer:
@@ -75,6 +86,9 @@ class Layer:
 
     takes_index_mask = False
     """Whether a bottom that is the mask of a max pooling may be int64, as PyTorch has it."""
+
+    place = None
+    """Which layer of the net's text it is, from 1; None of a Split that the net has inserted."""
 
     def __init__(self, parameter, phase, device):
         self.parameter = parameter
@@ -140,9 +154,14 @@ class Layer:
         )
         return [None]
 
+    @property
+    def shown(self):
+        """The name, or the place and type of a layer without one, for messages."""
+        return self.name or f"#{self.place} ({self.parameter.type})"
+
     def fail(self, message):
         """Raise a CaffeError that names this layer."""
-        raise CaffeError(f"layer {self.name} ({self.parameter.type}): {message}")
+        raise CaffeError(f"{layer_title(self.name, self.parameter.type, self.place)}: {message}")
 
     def check(self, condition, message):
         if not condition:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torchcaffe.errors import CaffeError
 from torchcaffe.fillers import fill
 from torchcaffe.layers.base import Layer, layer
 from torchcaffe.schema import caffe_pb2
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 @contextlib.contextmanager
@@ -133,8 +136,9 @@ class ImageData(PrefetchedLayer):
     both are given. Each batch has the shape of its first image. `shuffle` orders the list anew at
     the start and after each round; `rand_skip` starts at one of the first so many lines.
 
-    Raises CaffeError for a list that is missing, empty or has a line without a whole number as its
-    label (BVLC Caffe takes such a label as 0), and for an image that cannot be read, naming it.
+    Raises CaffeError for a list that is missing, empty or has a line without a whole number of 32
+    bits as its label (BVLC Caffe takes what it begins with, 2 of 2.7 and 0 of `cat`), and for an
+    image that cannot be read, naming it.
     """
 
     tops = (2, 2)
@@ -176,12 +180,11 @@ def _read_list(source):
     lines = []
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         path, space, label = line.rpartition(" ")
-        try:
-            lines.append((path, int(label) if space else int("")))
-        except ValueError:
+        if not _WHOLE.fullmatch(label) or not space or abs(int(label)) >= 2**31:
             raise CaffeError(
                 f"{source}: line {number} is {line!r}, expected `path label` with a whole number"
-            ) from None
+            )
+        lines.append((path, int(label)))
     if not lines:
         raise CaffeError(f"{source}: is empty, expected lines of `path label`")
     return lines

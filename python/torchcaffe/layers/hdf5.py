@@ -47,6 +47,11 @@ class HDF5Data(PrefetchedLayer):
 
 
 def _file_list(source):
+    if os.path.isfile(source) and h5py.is_hdf5(source):
+        raise CaffeError(
+            f"source {source}: is an HDF5 file; source is a text file that lists HDF5 files, one a "
+            "line: write this path into one"
+        )
     try:
         with open(source, encoding="utf-8", errors="surrogateescape") as file:
             files = file.read().split()

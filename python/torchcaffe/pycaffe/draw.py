@@ -78,6 +78,8 @@ def dot_text(net, rankdir="LR", label_edges=True, phase=None, display_lrm=False)
         if phase is not None and not _is_in(layer, phase):
             continue
         node = f"layer {layer.name} {layer.type}"
+        if node in nodes:  # of several of one name, or without one
+            node += f" {len(nodes)}"
         in_place = len(layer.bottom) == len(layer.top) == 1 and layer.bottom[0] == layer.top[0]
         color = "#a0d8a0" if in_place else _COLORS.get(layer.type, "#a0b8e8")
         label = get_layer_label(layer, rankdir, display_lrm)

@@ -25,7 +25,8 @@ class Net:
     bottom_names, top_names   {layer: names of blobs}
     blob_loss_weights         {blob: its weight in the loss}
 
-    Raises CaffeError, which is a RuntimeError, as BVLC Caffe raises for a file that is missing.
+    Raises CaffeError, which is a RuntimeError, as BVLC Caffe raises for a file that is missing, and
+    TypeError, as there, without a phase.
     """
 
     def __init__(self, network_file, *arguments, **named):
@@ -35,7 +36,12 @@ class Net:
         else:
             self._build(network_file, *arguments, **named)
 
-    def _build(self, network_file, phase, level=0, stages=None, weights=None):
+    def _build(self, network_file, phase=None, level=0, stages=None, weights=None):
+        if phase is None:
+            raise TypeError(
+                "caffe.Net: the phase is missing; write caffe.Net(network_file, caffe.TEST), with "
+                "weights caffe.Net(network_file, caffe.TEST, weights=...), or caffe.TRAIN"
+            )
         for path in (network_file, weights):
             if path is not None and not os.path.exists(path):
                 raise CaffeError(f"Could not open file {path}")

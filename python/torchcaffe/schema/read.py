@@ -11,14 +11,15 @@ import stat
 
 from google.protobuf import descriptor_pool, text_format
 
-from torchcaffe.errors import CaffeError
-from torchcaffe.schema import caffe_pb2, upgrade
+from torchcaffe.errors import CaffeError, layer_title
+from torchcaffe.schema import caffe_pb2, forks, upgrade
 
 LARGEST = 2**31 - 1
 """Bytes of the largest message that protocol buffers allow."""
 
 _UNKNOWN_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _UNKNOWN_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named ([^.]*)')
+_NO_STRING = re.compile(r"Expected string but found: '?(\w+)")
 _REPEATED = re.compile(r'Message type "([\w.]+)" should not have multiple "([^"]*)" fields')
 
 
@@ -52,7 +53,9 @@ def parse(text, into, path):
     except text_format.ParseError as error:
         numbers = [n for n in (error.GetLine(), error.GetColumn()) if n is not None]
         place = ":".join(map(str, (path, *numbers)))
-        raise CaffeError(f"{place}: {_explained(str(error))}") from error
+        layer = _layer_at(text, *numbers) if len(numbers) == 2 else None
+        within = f"{_one_line(layer)}: " if layer else ""
+        raise CaffeError(f"{place}: {within}{_explained(str(error))}") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise CaffeError(f"{path}: {_one_line(str(error))}") from error
     missing = into.FindInitializationErrors()
@@ -100,23 +103,81 @@ def _text(path):
     return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
 
 
+_TOKEN = re.compile(
+    r"""#[^\n]*|(?P<text>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)|[{<]|[}>]|(?P<word>\w+)"""
+)
+
+
+def _layer_at(text, line, column):
+    """The title of the layer that a place of prototxt is in; None outside of layers.
+
+    The text need not be right.
+    """
+    place = sum(len(before) + 1 for before in text.split("\n")[: line - 1]) + column - 1
+    open_blocks, counts, found, words = [], {}, None, []
+    for token in _TOKEN.finditer(text):
+        if found is None and token.end() > place:
+            found = next((block for block in reversed(open_blocks) if block), {})
+        if token["text"] or token["word"]:
+            words = [*words[-1:], token[0]]
+            if len(words) == 2 and words[0] in ("name", "type") and open_blocks and open_blocks[-1]:
+                open_blocks[-1].setdefault(words[0], words[1].strip("\"'"))
+        elif token[0] in ("{", "<"):
+            is_layer = words[-1:] in (["layer"], ["layers"])
+            depth = len(open_blocks)
+            counts[depth] = counts.get(depth, 0) + is_layer
+            open_blocks.append({"place": counts[depth]} if is_layer else {})
+        elif token[0] in ("}", ">"):
+            closed = open_blocks.pop() if open_blocks else {}
+            if found is not None and (closed is found or not found):
+                break
+        if token[0] in ("{", "}", "<", ">"):
+            words = []
+    if not found:
+        return None
+    return layer_title(found.get("name"), found.get("type", "no type"), found["place"])
+
+
 def _explained(error):
     """What protocol buffers say about the text, with the nearest name that exists."""
     found = _UNKNOWN_FIELD.search(error)
     if found:
         kind, name = found.groups()
+        if told := forks.about_field(name):
+            return f"{name} {told}"
         fields = descriptor_pool.Default().FindMessageTypeByName(kind).fields_by_name
         return f"{_short(kind)} has no field {name!r}; {_nearest(name, fields)}"
     found = _UNKNOWN_VALUE.search(error)
     if found:
         kind, name = found.groups()
-        values = descriptor_pool.Default().FindEnumTypeByName(kind).values_by_name
-        return f"{_short(kind)} has no value {name!r}; {_nearest(name, values)}"
+        return _no_value(kind, name.strip("\"'"))
+    found = _NO_STRING.search(error)
+    if found:
+        name, old_types = found[1], caffe_pb2.V1LayerParameter.LayerType
+        if name.upper() in set(old_types.keys()):
+            name = upgrade.v1_type(old_types.Value(name.upper()))
+        return f'Expected string but found {found[1]}; write it in quotes, "{name}"'
     found = _REPEATED.search(error)
     if found:
         return f"{found[2]!r} is given twice in {_short(found[1])}, which has it once"
     # `line:column : 'the line': what is wrong`
     return _one_line(re.sub(r"^\d+:\d+ : ('.*': )?", "", error, flags=re.DOTALL).rstrip("."))
+
+
+def _no_value(kind, name):
+    """What to say of a value that an enum does not have."""
+    values = descriptor_pool.Default().FindEnumTypeByName(kind).values_by_name
+    if kind != "caffe.V1LayerParameter.LayerType":
+        return f"{_short(kind)} has no value {name!r}; {_nearest(name, values)}"
+    if told := forks.about_type(name):
+        return f"the type {name} {told}"
+    for old in values:
+        if upgrade.v1_type(values[old].number) == name:
+            return (
+                f"in `layers`, the older spelling, this is type: {old}; write that, or "
+                f'`layer {{ type: "{name}" }}`'
+            )
+    return f"`layers` has no type {name!r}; {_nearest(name, values)}"
 
 
 def _nearest(name, names):

@@ -8,7 +8,7 @@ an old field that fits no new one and goes on, so does this (on the log), and th
 import os
 
 from torchcaffe import log
-from torchcaffe.errors import CaffeError
+from torchcaffe.errors import CaffeError, layer_title, net_title
 from torchcaffe.schema import caffe_pb2
 
 
@@ -37,10 +37,20 @@ def net(parameter):
 def solver(parameter, path):
     """Bring the SolverParameter of a file up to date in place; returns it.
 
-    `solver_type: ADAM` becomes `type: "Adam"`. Without a snapshot_prefix, snapshots are called as
-    the file without its ending; in a snapshot_prefix that is a folder as the file, in there.
-    Raises CaffeError if solver_type and type are given.
+    `solver_type: ADAM` becomes `type: "Adam"`. Nets that stand in it are upgraded as those of files
+    are, which BVLC Caffe 1.0 forgets: it finds no layers in them and ends. Without a
+    snapshot_prefix, snapshots are called as the file without its ending; in a snapshot_prefix that
+    is a folder as the file, in there. Raises CaffeError if solver_type and type are given, and as
+    `net` does.
     """
+    for field in ("net_param", "train_net_param", "test_net_param"):
+        value = getattr(parameter, field)
+        is_list = field == "test_net_param"
+        for each in value if is_list else [value] * parameter.HasField(field):
+            try:
+                net(each)
+            except CaffeError as error:
+                raise CaffeError(f"{path}: {field}: {error}") from error
     if parameter.HasField("solver_type"):
         if parameter.HasField("type"):
             raise CaffeError(f"{path}: has solver_type (the old spelling) and type; give type only")
@@ -152,44 +162,46 @@ def _from_v0(parameter):
             setattr(new, field, getattr(parameter, field))
     new.input.extend(parameter.input)
     new.input_dim.extend(parameter.input_dim)
-    for layer in _without_padding_layers(parameter):
-        _v0_layer(layer, new.layers.add())
+    for title, layer in _without_padding_layers(parameter):
+        _v0_layer(layer, new.layers.add(), title)
     parameter.CopyFrom(new)
 
 
 def _without_padding_layers(parameter):
-    """The V0 layers, with the pad of padding layers moved into what reads them."""
+    """[(title, V0 layer)], with the pad of padding layers moved into what reads them."""
     makers = dict.fromkeys(parameter.input)  # blob -> the layer that made it last
-    kept = []
-    for old in parameter.layers:
+    titles, kept = {}, []
+    for place, old in enumerate(parameter.layers, 1):
         layer = caffe_pb2.V1LayerParameter()
         layer.CopyFrom(old)
         kind = old.layer.type
-        for place, bottom in enumerate(old.bottom):
+        title = layer_title(old.layer.name, kind, place)
+        for which, bottom in enumerate(old.bottom):
             if bottom not in makers:
-                raise CaffeError(f"layer {old.layer.name}: no layer makes its bottom {bottom!r}")
+                raise CaffeError(f"{title}: no layer makes its bottom {bottom!r}")
             maker = makers[bottom]
             if maker is None or maker.layer.type != "padding":
                 continue
             if kind not in ("conv", "pool") or len(old.bottom) != 1:
                 raise CaffeError(
-                    f"layer {old.layer.name}: a padding layer is its bottom; only conv and pool "
+                    f"{title}: a padding layer is its bottom; only conv and pool "
                     "layers of one bottom can have that"
                 )
             if len(maker.bottom) != 1 or len(maker.top) != 1:
                 raise CaffeError(
-                    f"layer {maker.layer.name}: a padding layer has one bottom and one top, got "
+                    f"{titles[bottom]}: a padding layer has one bottom and one top, got "
                     f"{len(maker.bottom)} and {len(maker.top)}"
                 )
             layer.layer.pad = maker.layer.pad
-            layer.bottom[place] = maker.bottom[0]
+            layer.bottom[which] = maker.bottom[0]
         makers.update(dict.fromkeys(old.top, old))
+        titles.update(dict.fromkeys(old.top, title))
         if kind != "padding":
-            kept.append(layer)
+            kept.append((title, layer))
     return kept
 
 
-def _v0_layer(old, new):
+def _v0_layer(old, new, title):
     """Fill a V1LayerParameter from one that holds a V0LayerParameter."""
     new.bottom.extend(old.bottom)
     new.top.extend(old.top)
@@ -201,7 +213,7 @@ def _v0_layer(old, new):
     if given.HasField("type"):
         if given.type not in _V0_TYPES:
             raise CaffeError(
-                f"layer {given.name}: no layer type {given.type!r} of the oldest spelling; there "
+                f"{title}: no layer type {given.type!r} of the oldest spelling; there "
                 f"are {', '.join(_V0_TYPES)}"
             )
         new.type = caffe_pb2.V1LayerParameter.LayerType.Value(_V0_TYPES[given.type])
@@ -213,7 +225,7 @@ def _v0_layer(old, new):
             if given.type in kinds:
                 _put(getattr(new, _PARAMETERS[given.type]), name, getattr(given, field))
             else:
-                _left_out(given.name, f"{field} of type {given.type!r}")
+                _left_out(title, f"{field} of type {given.type!r}")
     for field, name in _V0_TRANSFORM.items():
         if given.HasField(field):
             setattr(new.transform_param, name, getattr(given, field))
@@ -221,7 +233,7 @@ def _v0_layer(old, new):
         if given.type == "hdf5_output":
             new.hdf5_output_param.CopyFrom(given.hdf5_output_param)
         else:
-            _left_out(given.name, f"hdf5_output_param of type {given.type!r}")
+            _left_out(title, f"hdf5_output_param of type {given.type!r}")
 
 
 def _put(message, name, value):
@@ -291,14 +303,15 @@ def _move_transforms(layers):
 def _from_v1(parameter):
     if parameter.layer:
         raise CaffeError(
-            f"net {parameter.name}: has `layer` and `layers` blocks; write all of them as `layer`"
+            f"{net_title(parameter.name)}: has `layer` and `layers` blocks; write all of them as "
+            "`layer`"
         )
-    for old in parameter.layers:
-        _v1_layer(old, parameter.layer.add())
+    for place, old in enumerate(parameter.layers, 1):
+        _v1_layer(old, parameter.layer.add(), place)
     del parameter.layers[:]
 
 
-def _v1_layer(old, new):
+def _v1_layer(old, new, place):
     for field in ("bottom", "top", "include", "exclude", "blobs", "loss_weight"):
         getattr(new, field).extend(getattr(old, field))
     if old.HasField("name"):
@@ -320,7 +333,7 @@ def _v1_layer(old, new):
         if old.HasField(field):
             getattr(new, field).CopyFrom(getattr(old, field))
     if old.HasField("layer"):
-        _left_out(old.name, "its V0 layer")
+        _left_out(layer_title(old.name, new.type, place), "its V0 layer")
 
 
 # ---- Inputs
@@ -336,7 +349,7 @@ def _inputs_to_layer(parameter):
         count = len(parameter.input)
         if shapes and len(shapes) < count or not shapes and len(dims) < 4 * count:
             raise CaffeError(
-                f"net {parameter.name}: has {count} input but "
+                f"{net_title(parameter.name)}: has {count} input but "
                 + (f"{len(shapes)} input_shape" if shapes else f"{len(dims)} input_dim, 4 for each")
             )
         layer = caffe_pb2.LayerParameter(name="input", type="Input")
@@ -354,5 +367,5 @@ def _inputs_to_layer(parameter):
         parameter.ClearField(field)
 
 
-def _left_out(name, what):
-    log.warning(f"layer {name}: {what} has no place in today's fields and is left out")
+def _left_out(title, what):
+    log.warning(f"{title}: {what} has no place in today's fields and is left out")

@@ -17,12 +17,12 @@ def forward(net, keep=True):
         loss = loss + net.forward(node.place, node.place, keep=keep)
         for top, blob in zip(node.tops, layer.top_blobs):
             value = _mean(blob.data)
-            log.info(f"    [Forward] Layer {layer.name}, top blob {top} data: {value}")
+            log.info(f"    [Forward] Layer {layer.shown}, top blob {top} data: {value}")
         names = [spec.name for spec in layer.parameter.param]
         for place, blob in enumerate(layer.params):
             name = "".join(names[place : place + 1]) or place
             value = _mean(blob.data)
-            log.info(f"    [Forward] Layer {layer.name}, param blob {name} data: {value}")
+            log.info(f"    [Forward] Layer {layer.shown}, param blob {name} data: {value}")
     return loss
 
 
@@ -36,11 +36,11 @@ def backward(net):
         for bottom, blob, wanted in zip(node.bottoms, layer.bottom_blobs, node.propagate_down):
             if wanted:
                 value = _mean(blob.diff)
-                log.info(f"    [Backward] Layer {layer.name}, bottom blob {bottom} diff: {value}")
+                log.info(f"    [Backward] Layer {layer.shown}, bottom blob {bottom} diff: {value}")
         for place, blob in enumerate(layer.params):
             if layer.param_propagate_down[place]:
                 value = _mean(blob.diff)
-                log.info(f"    [Backward] Layer {layer.name}, param blob {place} diff: {value}")
+                log.info(f"    [Backward] Layer {layer.shown}, param blob {place} diff: {value}")
     sums = []
     for order in (1, 2):
         for name in ("data", "diff"):

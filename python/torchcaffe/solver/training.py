@@ -6,7 +6,7 @@ import time
 import torch
 
 from torchcaffe import log, random_state, snapshot, weights
-from torchcaffe.errors import CaffeError
+from torchcaffe.errors import CaffeError, net_title
 from torchcaffe.net import Net
 from torchcaffe.schema import caffe_pb2, read
 from torchcaffe.solver import debug, policies, updates
@@ -26,7 +26,8 @@ class Solver:
     `device`: where the nets live. Raises CaffeError for a parameter that is wrong.
 
     Differences from BVLC Caffe: a loss that is not finite ends the training with a CaffeError
-    that says where it began (BVLC goes on with NaN); test nets share the train net's parameters
+    that says where it began (BVLC goes on with NaN); a net in which no loss reaches a parameter is
+    not trained; test nets share the train net's parameters
     from the start, not from their first test; what cannot work (an unknown lr_policy or
     regularization_type, a folder for snapshots that is not there) is told before training.
     """
@@ -175,8 +176,29 @@ class Solver:
             self.test_all()
         log.info("Optimization Done.")
 
+    def _check_nets(self):
+        """Raise CaffeError for nets that have nothing to train or to test."""
+        for what, net in [("train", self.net), *(("test", net) for net in self.test_nets)]:
+            if not net.nodes:
+                raise CaffeError(
+                    f"solver: the {what} {net_title(net.name)} has no layers; write some, or "
+                    "change their include and exclude rules"
+                )
+        # Callbacks may give parameters their gradients.
+        if not self.callbacks and not _a_loss_reaches_a_parameter(self.net):
+            raise CaffeError(
+                f"solver: in the train {net_title(self.net.name)} no loss reaches a parameter, so "
+                "that nothing would be learned; add a loss, or give a top loss_weight: 1 (of a "
+                "Python layer that is a loss, too)"
+            )
+
     def step(self, count):
-        """Run `count` iterations. Raises CaffeError for a loss that is not finite."""
+        """Run `count` iterations.
+
+        Raises CaffeError for nets in which nothing can be learned, and for a loss that is not
+        finite.
+        """
+        self._check_nets()
         p = self.param
         start, stop = self.iter, self.iter + count
         self._losses, self._smoothed_loss = [], 0.0
@@ -372,6 +394,17 @@ class Solver:
         snapshot.restore(self, path)
 
 
+def _a_loss_reaches_a_parameter(net):
+    """Whether a layer with parameters, frozen ones too, is a loss or below one."""
+    under_loss = set()
+    for node in reversed(net.nodes):
+        if any(node.loss_weights) or not under_loss.isdisjoint(node.tops):
+            if node.layer.params:
+                return True
+            under_loss.update(node.bottoms)
+    return False
+
+
 def loss_weights(net):
     """{top: its loss_weight} of a net, for those that have one."""
     return {
@@ -406,14 +439,14 @@ def _where_it_began(net):
         layer = node.layer
         for place, blob in enumerate(layer.params):
             if not torch.isfinite(blob.data).all():
-                return f"it began in param {place} of layer {layer.name}, at an earlier update"
+                return f"it began in param {place} of layer {layer.shown}, at an earlier update"
         for name, blob in zip(node.tops, layer.top_blobs):
             if not torch.isfinite(blob.data).all():
                 users = [
-                    other.layer.name
+                    other.layer.shown
                     for other in net.nodes
                     if name in other.tops and other is not node
                 ]
                 in_place = f" (or in place, of {', '.join(users)})" if users else ""
-                return f"it began in top {name} of layer {layer.name}{in_place}"
+                return f"it began in top {name} of layer {layer.shown}{in_place}"
     return "all tops are finite, their sum is not"
