@@ -1,6 +1,6 @@
 """Nets at large: values and gradients of both engines from the same random weights.
 
-Some of them, in a minute; LARGE_NETS=all (`make test-nets`) runs all, in some minutes and 2 GB of
+Some of them, in half a minute; LARGE_NETS=all (`make test-nets`) runs all, in some minutes and 2 GB of
 temporary disk, and writes the table of docs/torchcaffe.md as runs/nets.md.
 
 A ReLU or a max pooling chooses, and a choice within rounding of another gives other gradients in
@@ -22,15 +22,16 @@ from parity.engines import environment
 from parity.large.definitions import DEFINITIONS
 
 SOME = (
-    "ResNet-50", "SqueezeNet 1.1", "MobileNet v2", "Siamese LeNet", "MTCNN's P-Net", "MTCNN's R-Net",
+    "SqueezeNet 1.1", "MobileNet v2", "Siamese LeNet", "MTCNN's P-Net", "MTCNN's R-Net",
     "MTCNN's O-Net",
 )  # fmt: skip
 NETS = tuple(DEFINITIONS) if os.environ.get("LARGE_NETS") == "all" else SOME
 SCRIPT = REPOSITORY / "tests" / "parity" / "run_large_net.py"
 
 TOLERANCE = 1e-4
-"""Of the largest magnitude, or TIMES what BVLC Caffe is off by itself."""
-TIMES = 10
+"""Of the largest magnitude, or TIMES what BVLC Caffe is off by itself, which is more in deep nets. BVLC
+Caffe itself adds up in the same order again, and so differs less than another engine."""
+TIMES = 20
 
 HEAD = """\
 | net | values | BVLC's own | gradients | BVLC's own | without choices | BVLC's own |
@@ -40,7 +41,7 @@ HEAD = """\
 
 @functools.cache
 def definition(name):
-    """(the net's text, as what another net without choices, number of classes)"""
+    """(the net's text, that of the net without choices, the number of classes)"""
     function, classes = DEFINITIONS[name]
     text = str(function().to_proto())
     smooth = text.replace('type: "ReLU"', 'type: "ELU"').replace("pool: MAX", "pool: AVE")
