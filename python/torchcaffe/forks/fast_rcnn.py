@@ -5,19 +5,20 @@ import math
 import torch
 
 from torchcaffe.blob import by
+from torchcaffe.forks.without_gradient import WithoutGradient
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
 from torchcaffe.layers.losses import Loss
 
 
 @layer("ROIPooling")
-class ROIPooling(Layer):
+class ROIPooling(WithoutGradient, Layer):
     """The greatest value in each of pooled_h x pooled_w parts of each region of the first bottom.
 
     The second bottom has a region a row: which image, and x1, y1, x2, y2 in its pixels. Times
     `spatial_scale` and rounded (halves away from zero) they are the first and the last column and
     row; at least one. Parts begin at the rounded-down and end at the rounded-up multiple of the
     region's share, and overlap so; one outside of the image is 0. Top: regions x channels x
-    pooled_h x pooled_w. Girshick, Fast R-CNN, 2015.
+    pooled_h x pooled_w. The regions' gradient is 0. Girshick, Fast R-CNN, 2015.
     """
 
     bottoms = (2, 2)
@@ -79,16 +80,16 @@ class ROIPooling(Layer):
                 places[:, i, j] = (row + up) * image.shape[2] + column + left
 
     def backward(self, top_diffs, propagate_down):
-        self.check(not propagate_down[1], "cannot make a gradient for its regions")
+        gradients = self.zeros(propagate_down)
         if not propagate_down[0]:
-            return [None, None]
+            return gradients
         images, places, shape = self._kept
-        gradient = torch.zeros(shape, device=self.device).flatten(2)
+        gradient = gradients[0].flatten(2)
         diff = top_diffs[0] * (places >= 0)
         for number, image in enumerate(images):
             at = places[number].flatten(1).clamp(min=0)
             gradient[image].scatter_add_(1, at, diff[number].flatten(1))
-        return [gradient.reshape(shape), None]
+        return [gradient.reshape(shape), gradients[1]]
 
 
 def _rounded(value):
@@ -97,11 +98,11 @@ def _rounded(value):
 
 
 @layer("SmoothL1Loss")
-class SmoothL1Loss(Loss, ComputedLayer):
+class SmoothL1Loss(WithoutGradient, Loss, ComputedLayer):
     """The sum of f(first - second bottom) over the size of the first axis.
 
     f(d) is (sigma d)^2 / 2 where |d| < 1 / sigma^2, else |d| - 1 / (2 sigma^2). A third bottom
-    multiplies d before f, a fourth f itself; they get no gradient. Also SSD's. Girshick, Fast
+    multiplies d before f, a fourth f itself; their gradient is 0. Also SSD's. Girshick, Fast
     R-CNN, 2015; the weights and sigma from Faster R-CNN.
     """
 
@@ -133,5 +134,6 @@ class SmoothL1Loss(Loss, ComputedLayer):
         return losses.sum() / len(first)
 
     def backward(self, top_diffs, propagate_down):
-        self.check(not any(propagate_down[2:]), "cannot make a gradient for its weights")
-        return super().backward(top_diffs, propagate_down)
+        others = len(propagate_down) - 2
+        gradients = super().backward(top_diffs, [*propagate_down[:2], *[False] * others])
+        return [*gradients[:2], *self.zeros(propagate_down)[2:]]

@@ -3,6 +3,7 @@
 import torch
 
 from torchcaffe.blob import by
+from torchcaffe.forks.without_gradient import WithoutGradient
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
 
 
@@ -58,11 +59,11 @@ class Interp(ComputedLayer):
         )
 
 
-class _ByMask(Layer):
+class _ByMask(WithoutGradient, Layer):
     """Puts the values of the first bottom where the second, the mask of a max pooling, says.
 
     The rest of the top is 0. Of several values for one place (from overlapping windows) the last
-    stays, and each of them gets the place's gradient, as in the forks.
+    stays, and each of them gets the place's gradient, as in the forks. The mask's gradient is 0.
     """
 
     bottoms = (1, 2)
@@ -109,8 +110,7 @@ class _ByMask(Layer):
         return [top.scatter_(2, self._index, values.flatten(2)).unflatten(2, self._sizes)]
 
     def backward(self, top_diffs, propagate_down):
-        self.check(not any(propagate_down[1:]), "cannot make a gradient for its mask")
-        gradients = [None] * len(propagate_down)
+        gradients = self.zeros(propagate_down)
         if propagate_down[0] and self._index is None:
             gradients[0] = self.diff_without_mask(top_diffs[0])
         elif propagate_down[0]:

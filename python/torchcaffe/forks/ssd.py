@@ -5,6 +5,7 @@ import math
 import torch
 
 from torchcaffe.blob import by
+from torchcaffe.forks.without_gradient import WithoutGradient
 from torchcaffe.layers.base import ComputedLayer, Layer, layer
 from torchcaffe.schema import caffe_pb2
 
@@ -66,7 +67,7 @@ class Permute(ComputedLayer):
 
 
 @layer("PriorBox")
-class PriorBox(Layer):
+class PriorBox(WithoutGradient, Layer):
     """The default boxes at all places of a feature map (first bottom) of an image (second).
 
     Top: 1 x 2 x (4 boxes): xmin, ymin, xmax, ymax in parts of the image, and their variances (one
@@ -74,7 +75,7 @@ class PriorBox(Layer):
     one of sqrt(min_size max_size), where there is a max_size; and for each aspect_ratio a but 1
     (with `flip` also 1 / a, on unless given) one of min_size sqrt(a) x min_size / sqrt(a). Its
     centre is (column + offset, row + offset) times `step`, which is the image's size over the map's
-    unless given. `clip` keeps boxes within the image. It gives its bottoms no gradient (zeros).
+    unless given. `clip` keeps boxes within the image. Its bottoms' gradient is 0.
     """
 
     bottoms = (2, 2)
@@ -165,10 +166,7 @@ class PriorBox(Layer):
         return [top.to(self.device)]
 
     def backward(self, top_diffs, propagate_down):
-        return [
-            torch.zeros(blob.shape, device=self.device) if wanted else None
-            for blob, wanted in zip(self.bottom_blobs, propagate_down)
-        ]
+        return self.zeros(propagate_down)
 
 
 @layer("DetectionOutput")

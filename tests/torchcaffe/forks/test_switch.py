@@ -182,6 +182,60 @@ def test_bn_of_pspnet_gathers_statistics(tmp_path):
     assert run(STATISTICS, cwd=tmp_path).split() == ["True", "True"]
 
 
+LEARNS = """
+layer { name: "x"  type: "DummyData"  top: "x"  top: "label"  dummy_data_param {
+  data_filler { type: "gaussian" std: 1 }  data_filler { type: "constant" value: 1 }
+  shape { dim: 2 dim: 3 dim: 6 dim: 8 }  shape { dim: 2 dim: 1 dim: 6 dim: 8 } } }
+layer { name: "c1"  type: "Convolution"  bottom: "x"  top: "c1"
+  convolution_param { num_output: 4  kernel_size: 3  pad: 1  weight_filler { type: "msra" } } }
+layer { name: "bn"  type: "BN"  bottom: "c1"  top: "c1"  bn_param { momentum: 0.9
+  slope_filler { type: "constant" value: 1 } } }
+layer { name: "relu"  type: "ReLU6"  bottom: "c1"  top: "c1" }
+layer { name: "pool"  type: "Pooling"  bottom: "c1"  top: "pool"  top: "mask"
+  pooling_param { kernel_size: 2  stride: 2 } }
+layer { name: "up"  type: "Upsample"  bottom: "pool"  bottom: "mask"  top: "up" }
+layer { name: "c2"  type: "Convolution"  bottom: "up"  top: "c2"
+  convolution_param { num_output: 2  kernel_size: 3  pad: 1  weight_filler { type: "msra" } } }
+layer { name: "loss"  type: "SoftmaxWithLoss"  bottom: "c2"  bottom: "label"  top: "loss" }
+layer { name: "rois"  type: "Parameter"  top: "rois"  parameter_param { shape { dim: 2 dim: 5 } } }
+layer { name: "roi"  type: "ROIPooling"  bottom: "c1"  bottom: "rois"  top: "roi"
+  roi_pooling_param { pooled_h: 1  pooled_w: 1 } }
+layer { name: "prior"  type: "PriorBox"  bottom: "c1"  bottom: "x"  top: "prior"
+  prior_box_param { min_size: 2 } }
+layer { name: "smaller"  type: "Slice"  bottom: "prior"  top: "box"  top: "rest"
+  slice_param { axis: 2  slice_point: 8 } }
+layer { name: "gone"  type: "Silence"  bottom: "rest" }
+layer { name: "shaped"  type: "Reshape"  bottom: "box"  top: "shaped"
+  reshape_param { shape { dim: 2 dim: 4 dim: 1 dim: 2 } } }
+layer { name: "halved"  type: "Slice"  bottom: "shaped"  top: "target"  top: "weight"
+  slice_param { axis: 3 } }
+layer { name: "l1"  type: "SmoothL1Loss"  bottom: "roi"  bottom: "target"  bottom: "weight"
+  top: "l1" }
+"""
+
+TRAIN = """
+import caffe, numpy as np
+solver = caffe.get_solver("solver.prototxt")
+losses = []
+for step in range(20):
+    solver.step(1)
+    losses.append(float(solver.net.blobs["loss"].data))
+net = solver.net
+print(losses[-1] < losses[0] / 2)
+print([float(np.abs(net.blobs[name].diff).max()) for name in ("mask", "rois", "weight")])
+print(np.abs(net.params["bn"][3].data).max() > 0.1, np.abs(net.params["bn"][3].diff).max())
+"""
+
+
+def test_a_net_learns_through_them(tmp_path):
+    """What comes from below learned layers and has no influence (masks, regions) is no error."""
+    (tmp_path / "net.prototxt").write_text(LEARNS)
+    (tmp_path / "solver.prototxt").write_text(
+        'net: "net.prototxt"  base_lr: 0.1  lr_policy: "fixed"  random_seed: 1  solver_mode: CPU'
+    )
+    assert run(TRAIN, cwd=tmp_path).splitlines() == ["True", "[0.0, 0.0, 0.0]", "True 0.0"]
+
+
 # ---- Refused
 
 REFUSED = [
