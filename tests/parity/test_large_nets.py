@@ -8,7 +8,6 @@ BVLC Caffe, too, from weights one rounding unit off. Such a net is run again wit
 pooling in their place, where nothing chooses: there gradients must agree.
 """
 
-import functools
 import json
 import os
 import shutil
@@ -34,18 +33,9 @@ Caffe itself adds up in the same order again, and so differs less than another e
 TIMES = 20
 
 HEAD = """\
-| net | values | BVLC's own | gradients | BVLC's own | without choices | BVLC's own |
-|---|---|---|---|---|---|---|
+| net | parameters | values | BVLC's own | gradients | BVLC's own | without choices | BVLC's own |
+|---|---|---|---|---|---|---|---|
 """
-
-
-@functools.cache
-def definition(name):
-    """(the net's text, that of the net without choices, the number of classes)"""
-    function, classes = DEFINITIONS[name]
-    text = str(function().to_proto())
-    smooth = text.replace('type: "ReLU"', 'type: "ELU"').replace("pool: MAX", "pool: AVE")
-    return text, smooth, classes
 
 
 def measured(bvlc, folder, text, classes):
@@ -83,20 +73,24 @@ def rows():
 
 @pytest.mark.parametrize("name", NETS)
 def test_net_is_the_same_in_both_engines(bvlc, tmp_path, rows, name):
-    text, smooth, classes = definition(name)
-    ours, own = measured(bvlc, tmp_path, text, classes)
+    definition = DEFINITIONS[name]
+    text = str(definition.make().to_proto())
+    ours, own = measured(bvlc, tmp_path, text, definition.classes)
     assert ours["differ"] == [] and own["differ"] == []
+    count = ours["parameters"]
+    assert count == own["parameters"] == (definition.parameters or count)
     assert_close("values", ours, own)
     cells = [ours["values"], own["values"], ours["gradients"], own["gradients"]]
     if ours["gradients"][0] > TOLERANCE:
+        smooth = text.replace('type: "ReLU"', 'type: "ELU"').replace("pool: MAX", "pool: AVE")
         assert smooth != text, f"gradients differ, and the net does not choose: {ours}"
-        ours, own = measured(bvlc, tmp_path, smooth, classes)
+        ours, own = measured(bvlc, tmp_path, smooth, definition.classes)
         assert ours["differ"] == []
         assert_close("values", ours, own)
         assert_close("gradients", ours, own)
         cells += [ours["gradients"], own["gradients"]]
     numbers = [f"{worst:.0e}" for worst, _ in cells] + ["", ""]
-    rows.append(f"| {name} | {' | '.join(numbers[:6])} |\n")
+    rows.append(f"| {name} | {count:,} | {' | '.join(numbers[:6])} |\n")
 
 
 def assert_close(what, ours, own):

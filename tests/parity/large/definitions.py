@@ -1,8 +1,10 @@
 """Nets at large, written from their papers as NetSpecs, at small batch.
 
 Each has losses that all of its parameters learn from. What is random is off: Dropout is in the phase
-TEST. Labels are inputs named `label...`; DEFINITIONS gives how many classes the labels of a net have.
+TEST. Labels are inputs named `label...`.
 """
+
+import dataclasses
 
 from torchcaffe.pycaffe import layers as L
 from torchcaffe.pycaffe import params as P
@@ -10,13 +12,29 @@ from torchcaffe.pycaffe.coord_map import crop
 from torchcaffe.pycaffe.net_spec import NetSpec
 from torchcaffe.schema import caffe_pb2
 
+
+@dataclasses.dataclass
+class Definition:
+    """A net.
+
+    make        function() -> NetSpec
+    classes     int, how many its labels have
+    parameters  int, as they are counted where the net is described, without BatchNorm's statistics;
+                None: nobody counted them
+    """
+
+    make: object
+    classes: int
+    parameters: int | None
+
+
 DEFINITIONS = {}
-"""{name: (function() -> NetSpec, number of classes of its labels)}"""
+"""{name: Definition}"""
 
 
-def net(name, classes=1000):
+def net(name, parameters=None, classes=1000):
     def register(function):
-        DEFINITIONS[name] = function, classes
+        DEFINITIONS[name] = Definition(function, classes, parameters)
         return function
 
     return register
@@ -97,12 +115,12 @@ def alexnet(normalize_first):
     return classified(n, connected(n, "fc7", connected(n, "fc6", n.pool5, 4096), 4096), name="fc8")
 
 
-@net("AlexNet")
+@net("AlexNet", 60_965_224)
 def alexnet_itself():
     return alexnet(normalize_first=True)
 
 
-@net("CaffeNet")
+@net("CaffeNet", 60_965_224)
 def caffenet():
     return alexnet(normalize_first=False)
 
@@ -122,7 +140,7 @@ def vgg(n, first_pad, pools):
     return tops, x
 
 
-@net("VGG-16")
+@net("VGG-16", 138_357_544)
 def vgg16():
     n = images(1, 224)
     _, x = vgg(n, 1, 5)
@@ -143,7 +161,7 @@ INCEPTIONS = {
 """{block: outputs of 1x1; 3x3 reduced, 3x3; 5x5 reduced, 5x5; 1x1 behind the pooling}"""
 
 
-@net("GoogLeNet")
+@net("GoogLeNet", 13_378_280)
 def googlenet():
     n = images(1, 224)
     n.pool1 = pooled(convolved(n, "conv1", n.data, 64, 7, stride=2, pad=3), 3, 2)
@@ -171,7 +189,7 @@ def googlenet():
     return classified(n, L.Dropout(n.pool5, phase=caffe_pb2.TEST))
 
 
-@net("ResNet-50")
+@net("ResNet-50", 25_557_032)
 def resnet50():
     n = images(2, 224)
 
@@ -198,7 +216,7 @@ def resnet50():
     return classified(n, n.pool5)
 
 
-@net("SqueezeNet 1.1")
+@net("SqueezeNet 1.1", 1_235_496)
 def squeezenet():
     n = images(1, 227)
     x = n.pool1 = pooled(convolved(n, "conv1", n.data, 64, 3, stride=2), 3, 2)
@@ -218,7 +236,7 @@ def squeezenet():
     return n
 
 
-@net("MobileNet v1")
+@net("MobileNet v1", 4_231_976)
 def mobilenet1():
     n = images(2, 224)
 
@@ -240,7 +258,7 @@ def mobilenet1():
     return classified(n, n.pool)
 
 
-@net("MobileNet v2")
+@net("MobileNet v2", 3_504_872)
 def mobilenet2():
     """With ReLU in the place of ReLU6, which Caffe lacks."""
     n = images(2, 224)
@@ -270,7 +288,7 @@ def mobilenet2():
     return classified(n, n.pool)
 
 
-@net("DenseNet-121")
+@net("DenseNet-121", 7_978_856)
 def densenet121():
     n = images(2, 224)
 
@@ -441,16 +459,16 @@ def mtcnn(height, width, convolutions, features, points):
     return n
 
 
-@net("MTCNN's P-Net", classes=2)
+@net("MTCNN's P-Net", 6_632, classes=2)
 def pnet():
     return mtcnn(36, 48, ((10, 3, 2), (16, 3, None), (32, 3, None)), None, False)
 
 
-@net("MTCNN's R-Net", classes=2)
+@net("MTCNN's R-Net", 100_178, classes=2)
 def rnet():
     return mtcnn(24, 24, ((28, 3, 3), (48, 3, 3), (64, 2, None)), 128, False)
 
 
-@net("MTCNN's O-Net", classes=2)
+@net("MTCNN's O-Net", 389_040, classes=2)
 def onet():
     return mtcnn(48, 48, ((32, 3, 3), (64, 3, 3), (64, 3, 2), (128, 2, None)), 256, True)
