@@ -56,11 +56,25 @@ def weights(random, layer_type, place, shape):
 
 
 def passed(path, classes, moved=False):
-    """{kind of array, its layer or blob, its place: array} after a forward and a backward pass."""
+    """The net after a forward and a backward pass."""
     net = caffe.Net(path, caffe.TRAIN)
     fill(net, classes, moved)
     net.forward()
     net.backward()
+    return net
+
+
+def parameters(net):
+    """How many, each shared one once, without BatchNorm's statistics."""
+    types = dict(zip(net._layer_names, (layer.type for layer in net.layers)))
+    found = [
+        blob.data for name in net.params if types[name] != "BatchNorm" for blob in net.params[name]
+    ]
+    return sum({array.ctypes.data: array.size for array in found}.values())
+
+
+def arrays_of(net):
+    """Yield ((kind of array, its layer or blob, its place), array)."""
     for name, blob in net.blobs.items():
         yield ("values", name, 0), blob.data
     for name, blobs in net.params.items():
@@ -73,27 +87,24 @@ def file_of(folder, number):
     return os.path.join(folder, "{}.npy".format(number))
 
 
-def save(arrays, folder):
+def save(net, folder):
     os.mkdir(folder)
     names = []
-    for name, array in arrays:
+    for name, array in arrays_of(net):
         np.save(file_of(folder, len(names)), array)
         names.append(name)
     with open(os.path.join(folder, "names.json"), "w") as file:
         json.dump(names, file)
 
 
-def compare(arrays, folder):
+def compare(net, folder):
     with open(os.path.join(folder, "names.json")) as file:
         numbers = {tuple(name): number for number, name in enumerate(json.load(file))}
     worst = {"values": [0, ""], "gradients": [0, ""]}
     differ = []
     layers = {}
-    count = 0
-    for name, array in arrays:
+    for name, array in arrays_of(net):
         kind, layer, place = name
-        # BatchNorm's have no gradient in either engine: its statistics.
-        count += array.size if kind == "gradients" and array.any() else 0
         number = numbers.pop(name, None)
         expected = None if number is None else np.load(file_of(folder, number), mmap_mode="r")
         if expected is None or expected.shape != array.shape:
@@ -112,15 +123,15 @@ def compare(arrays, folder):
         if largest:
             worst["gradients"] = max(worst["gradients"], [difference / largest, layer])
     differ += ["{} {} {}".format(*name) for name in numbers]
-    print(json.dumps(dict(worst, differ=differ, parameters=count)))
+    print(json.dumps(dict(worst, differ=differ, parameters=parameters(net))))
 
 
 def main(path, classes, folder, moved=""):
-    arrays = passed(path, int(classes))
+    net = passed(path, int(classes))
     if os.path.exists(folder):
-        compare(arrays, folder)
+        compare(net, folder)
     else:
-        save(arrays, folder)
+        save(net, folder)
     if moved:
         compare(passed(path, int(classes), moved=True), folder)
 
