@@ -7,7 +7,7 @@ TABLES := table2 table3 table4 table5 table6
 
 IMAGES := image-cpu image-cuda image-torch
 
-.PHONY: help setup caffe demo data weights $(TABLES) $(IMAGES) lint test test-images fuzz
+.PHONY: help setup caffe demo data weights $(TABLES) $(IMAGES) lint test test-nets test-images fuzz
 .PHONY: bench bench-gpu
 help:
 	@echo "make demo    everything once, on a synthetic database: runs/demo/report.html"
@@ -18,6 +18,7 @@ help:
 	@echo "make weights pre-training on a synthetic CASIA-WebFace: weights/synthetic"
 	@echo "make test    lint, and all tests, against BVLC Caffe itself"
 	@echo "make lint    ruff and shellcheck alone"
+	@echo "make test-nets   AlexNet to DenseNet in both engines, in minutes: runs/nets.md"
 	@echo "make fuzz    the random tests with new seeds, until one fails or Ctrl-C"
 	@echo "make caffe   install BVLC Caffe 1.0 for this user, and say how to use it"
 	@echo "make image-cpu, image-cuda, image-torch: container images (docker/README.md);"
@@ -70,6 +71,9 @@ test: lint caffe
 	@tests/chromium.sh
 	@tests/bvlc_tests.sh
 	$(PYTHON) -m pytest
+
+test-nets: setup caffe
+	LARGE_NETS=all $(PYTHON) -m pytest -s tests/parity/test_large_nets.py
 
 RANDOM_TESTS := $(addprefix tests/parity/test_,schema.py layers.py net.py data.py python_layers.py dropout.py snapshots.py) \
   tests/test_in_caffe.py tests/torchcaffe/test_fusion.py tests/data_prep/faces/test_align.py \

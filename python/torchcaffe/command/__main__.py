@@ -35,7 +35,8 @@ examples:
   caffe time -model train_val.prototxt -iterations 10
 
 Files that are named in solvers and nets are looked for from the working directory, as in BVLC
-Caffe. Training stops with a snapshot on Ctrl-C, and makes one on SIGHUP."""
+Caffe. Training stops with a snapshot on Ctrl-C, and makes one on SIGHUP. With TORCHCAFFE_FORKS=1 in
+the environment there are layers of forks as well (SSD, SegNet and others)."""
 
 
 def main(arguments):

@@ -68,23 +68,41 @@ _INSTEAD = {
 """{field or type: what BVLC Caffe has in its place}"""
 
 
+HERE = (
+    "BN DepthwiseConvolution ConvolutionDepthwise ReLU6 CenterLoss MarginInnerProduct ROIPooling "
+    "SmoothL1Loss Interp Upsample Unpooling Normalize Permute PriorBox DetectionOutput",
+    "bn_param center_loss_param margin_inner_product_param roi_pooling_param "
+    "smooth_l1_loss_param interp_param upsample_param unpooling_param norm_param permute_param "
+    "prior_box_param detection_output_param ceil_mode",
+)
+"""Types and fields that torchcaffe.forks has."""
+
+
 def about_type(name):
     """What to say of a layer type of a fork, in today's or the older spelling; None of others."""
     wanted = _plain(name)
     return _about(
-        [fork for fork, types, _ in _CIRCULATING if wanted in map(_plain, types.split())], wanted
+        [fork for fork, types, _ in _CIRCULATING if wanted in map(_plain, types.split())],
+        wanted,
+        wanted in map(_plain, HERE[0].split()),
     )
 
 
 def about_field(name):
     """What to say of a field of a fork; None of others."""
-    return _about([fork for fork, _, fields in _CIRCULATING if name in fields.split()], name)
+    return _about(
+        [fork for fork, _, fields in _CIRCULATING if name in fields.split()],
+        name,
+        name in HERE[1].split(),
+    )
 
 
-def _about(forks, name):
+def _about(forks, name, here):
     if not forks:
         return None
     instead = _INSTEAD.get(name, "run the net there, or write the layer as a Python layer")
+    if here:
+        instead = f"set TORCHCAFFE_FORKS=1, with which torchcaffe has it; or {instead}"
     these = "a fork" if len(forks) == 1 else "forks"
     return f"is not of BVLC Caffe 1.0 but of {these}: {', '.join(forks)}; {instead}"
 

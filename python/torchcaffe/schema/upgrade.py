@@ -7,8 +7,9 @@ an old field that fits no new one and goes on, so does this (on the log), and th
 
 import os
 
-from torchcaffe import log
+from torchcaffe import forks, log
 from torchcaffe.errors import CaffeError, layer_title, net_title
+from torchcaffe.forks import messages
 from torchcaffe.schema import caffe_pb2
 
 
@@ -31,6 +32,8 @@ def net(parameter):
         if layer.type == "BatchNorm" and len(layer.param) == 3:
             for spec in layer.param:
                 spec.lr_mult = spec.decay_mult = 0
+    if forks.ENABLED:
+        messages.upgrade(parameter)
     return parameter
 
 
@@ -253,6 +256,7 @@ _V1_TYPES = {
     "NONE": "",
     "ABSVAL": "AbsVal",
     "ARGMAX": "ArgMax",
+    "BN": "BN",  # a fork's
     "BNLL": "BNLL",
     "HDF5_DATA": "HDF5Data",
     "HDF5_OUTPUT": "HDF5Output",
