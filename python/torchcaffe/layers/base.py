@@ -12,7 +12,7 @@ import torch
 from torchcaffe.blob import Blob
 from torchcaffe.errors import CaffeError, layer_title
 from torchcaffe.fillers import fill
-from torchcaffe.schema import forks
+from torchcaffe.schema import circulating
 
 LAYERS = {}
 """{type of a layer in prototxt: its class}"""
@@ -48,7 +48,7 @@ def make(parameter, phase, device, place):
         there = f"there are {', '.join(sorted(LAYERS))}"
         hint = f"did you mean {' or '.join(near)}?" if near else there
         title = layer_title(parameter.name, kind, place)
-        fork = forks.about_type(kind)
+        fork = circulating.about_type(kind)
         raise CaffeError(
             f"{title}: its type {fork}" if fork else f"{title}: no layer type {kind!r}; {hint}"
         )

@@ -12,7 +12,7 @@ import stat
 from google.protobuf import descriptor_pool, text_format
 
 from torchcaffe.errors import CaffeError, layer_title
-from torchcaffe.schema import caffe_pb2, forks, upgrade
+from torchcaffe.schema import caffe_pb2, circulating, upgrade
 
 LARGEST = 2**31 - 1
 """Bytes of the largest message that protocol buffers allow."""
@@ -143,7 +143,7 @@ def _explained(error):
     found = _UNKNOWN_FIELD.search(error)
     if found:
         kind, name = found.groups()
-        if told := forks.about_field(name):
+        if told := circulating.about_field(name):
             return f"{name} {told}"
         fields = descriptor_pool.Default().FindMessageTypeByName(kind).fields_by_name
         return f"{_short(kind)} has no field {name!r}; {_nearest(name, fields)}"
@@ -169,7 +169,7 @@ def _no_value(kind, name):
     values = descriptor_pool.Default().FindEnumTypeByName(kind).values_by_name
     if kind != "caffe.V1LayerParameter.LayerType":
         return f"{_short(kind)} has no value {name!r}; {_nearest(name, values)}"
-    if told := forks.about_type(name):
+    if told := circulating.about_type(name):
         return f"the type {name} {told}"
     for old in values:
         if upgrade.v1_type(values[old].number) == name:

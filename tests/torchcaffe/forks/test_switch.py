@@ -11,8 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from grpc_tools import protoc
 
 from torchcaffe.forks import messages
-from torchcaffe.schema import caffe_pb2
-from torchcaffe.schema import forks as schema_forks
+from torchcaffe.schema import caffe_pb2, circulating
 
 FORKS = REPOSITORY / "python" / "torchcaffe" / "forks"
 
@@ -64,11 +63,11 @@ def test_who_meets_what_the_extension_has_is_told_of_the_switch():
         for forks in (True, False)
     )
     types, *fields = (more - less for more, less in zip(on, off))
-    assert types == set(schema_forks.HERE[0].split())
-    assert set.union(*fields) == set(schema_forks.HERE[1].split())
-    assert "set TORCHCAFFE_FORKS=1" in schema_forks.about_type("Permute")
-    assert "set TORCHCAFFE_FORKS=1" in schema_forks.about_field("bn_param")
-    assert "TORCHCAFFE_FORKS" not in schema_forks.about_type("MultiBoxLoss")
+    assert types == set(circulating.HERE[0].split())
+    assert set.union(*fields) == set(circulating.HERE[1].split())
+    assert "set TORCHCAFFE_FORKS=1" in circulating.about_type("Permute")
+    assert "set TORCHCAFFE_FORKS=1" in circulating.about_field("bn_param")
+    assert "TORCHCAFFE_FORKS" not in circulating.about_type("MultiBoxLoss")
 
 
 def test_descriptors_are_of_the_files(tmp_path):
