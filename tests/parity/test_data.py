@@ -576,6 +576,16 @@ def test_bad_image_lists(tmp_path, text, words):
     assert words in message and str(source) in message
 
 
+def test_an_image_list_of_windows(tmp_path):
+    for name in ("dark", "light"):
+        assert cv2.imwrite(str(tmp_path / f"a {name}.png"), np.zeros((2, 2, 3), np.uint8))
+    source = tmp_path / "list.txt"
+    source.write_bytes(f"{tmp_path}/a dark.png 7\r\n{tmp_path}/a light.png 9\r\n".encode())
+    net = make("ImageData", f'image_data_param {{ source: "{source}"  batch_size: 2 }}')
+    net.forward()
+    assert net.blobs["label"].data.tolist() == [7, 9]
+
+
 def test_bad_hdf5_files(tmp_path):
     def build(text, **arrays):
         path = new_path("some.h5")

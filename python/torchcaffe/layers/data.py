@@ -179,7 +179,8 @@ def _read_list(source):
         raise CaffeError(f"source {source}: {error.strerror}") from None
     lines = []
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
-        path, space, label = line.rpartition(" ")
+        # Lists written on Windows end their lines with \r\n.
+        path, space, label = line.removesuffix("\r").rpartition(" ")
         if not _WHOLE.fullmatch(label) or not space or abs(int(label)) >= 2**31:
             raise CaffeError(
                 f"{source}: line {number} is {line!r}, expected `path label` with a whole number"
