@@ -45,7 +45,7 @@ demo: setup
 	[ -d $(DEMO)/CK+ ] || $(PYTHON) -m data_prep synthesize ckplus $(DEMO)/CK+ --subjects 60 --sequences 6 --frames 8
 	$(PYTHON) -m data_prep index ckplus $(DEMO)/CK+ -o $(DEMO)
 	$(PYTHON) -m data_prep align $(DEMO)/index.csv -o $(DEMO)/faces
-	$(PYTHON) python/train_folds.py --index $(DEMO)/faces/index.csv --net s1r1 --folds 0,1 --max-iter 500 --batch 8 --run runs/demo
+	$(PYTHON) python/train_folds.py --index $(DEMO)/faces/index.csv --net s1r1 --folds 0,1 --prototxt prototxt/short --batch 16 --run runs/demo
 	$(PYTHON) python/eval_folds.py runs/demo
 
 data: setup
