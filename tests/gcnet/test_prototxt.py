@@ -91,10 +91,13 @@ def test_remove_layer_takes_in_place_layers_and_losses_only(net):
 @pytest.mark.parametrize(
     "text, told",
     [
-        ('name: "a"\nlayer { name: "b"\n', r":2:\d+: Expected"),
+        ('name: "a"\nlayer { name: "b"\n', r":2:\d+: layer b \(no type\): Expected"),
         ("name = 3", r":1:\d+: "),
         ('name: "a"\nlayre { }', r":2:1: .*'layre'.* 'layer'"),
-        ('layer { name: "a"\n name: "b" }', r":2:\d+: 'name' is given twice in LayerParameter"),
+        (
+            'layer { name: "a"\n name: "b" }',
+            r":2:\d+: layer a \(no type\): 'name' is given twice in LayerParameter",
+        ),
     ],
 )
 def test_a_file_that_is_no_net_is_told_with_its_line(tmp_path, text, told):
