@@ -175,10 +175,15 @@ class AbsVal(NeuronLayer):
 
 @layer("BNLL")
 class BNLL(NeuronLayer):
-    """log(1 + exp(x)), without overflow for large x."""
+    """log(1 + exp(x)), without overflow for large x.
+
+    In double precision, as BVLC Caffe computes it: far below 0, where 1 + exp(x) has few digits of
+    exp(x) left, values then have BVLC's rounding.
+    """
 
     def values(self, x):
-        return torch.nn.functional.softplus(x)
+        wide = x.double()
+        return (wide.clamp(min=0) + torch.log(1 + torch.exp(-wide.abs()))).to(x.dtype)
 
     def gradient(self, x, y, diff):
         return diff * torch.sigmoid(x)
