@@ -96,7 +96,7 @@ def absval(chance, number):
 @cases("BNLL")
 def bnll(chance, number):
     # Far below 0 a blob holds nothing but the last digits of 1 + exp(x).
-    x = (wide, wide, lambda random, shape: random.uniform(-33, -27, shape), None)[min(number, 3)]
+    x = (wide, wide, lambda random, shape: random.uniform(-33, -31, shape), None)[min(number, 3)]
     return neuron(chance, "BNLL", in_place=number % 2 == 1, x=x)
 
 
