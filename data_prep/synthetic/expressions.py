@@ -160,7 +160,7 @@ def sample_apex(rng, expression, conditions):
     apex = scaled(
         sample_expression(rng, expression, weakest), conditions.strength.get(expression, 1.0)
     )
-    if conditions.mixture:
+    if conditions.mixture and expression != "neutral":
         share = float(rng.uniform(0, conditions.mixture))
         other = sample_expression(rng, str(rng.choice(EXPRESSIONS[1:])), weakest)
         for unit, sides in scaled(other, share).items():

@@ -242,7 +242,7 @@ class DetectionOutput(Layer):
         ]
         if not rows:
             rows = [[number, *[-1] * 6] for number in range(len(scores))]
-        return [torch.tensor(rows, device=scores.device).reshape(1, 1, -1, 7)]
+        return [torch.tensor(rows, dtype=torch.float32, device=scores.device).reshape(1, 1, -1, 7)]
 
     def _decoded(self, boxes, offsets):
         """Corners of the predicted boxes, ... x 4."""
