@@ -79,6 +79,13 @@ def to_message(net, diff=False):
     return message
 
 
+def check_hdf5_names(net):
+    """Raise CaffeError that names a layer which has parameters and no name: HDF5 has no place."""
+    for layer in net.layers:
+        if layer.params and not layer.name:
+            layer.fail("has parameters and no name, without which HDF5 cannot hold them")
+
+
 def save_hdf5(net, path, diff=False):
     """Write the HDF5 form: /data/LAYER/PLACE, and /diff/LAYER/PLACE with `diff`.
 
@@ -89,10 +96,9 @@ def save_hdf5(net, path, diff=False):
     with h5py.File(memory, "w") as file:
         groups = [file.create_group("data")] + ([file.create_group("diff")] if diff else [])
         seen = set()
-        named = [layer for layer in net.layers if layer.name or layer.params]
+        check_hdf5_names(net)
+        named = [layer for layer in net.layers if layer.name]
         for layer in named:
-            if not layer.name:
-                layer.fail("has parameters and no name, without which HDF5 cannot hold them")
             for group in groups:
                 group.require_group(layer.name)
         for layer in named:

@@ -477,6 +477,20 @@ def test_a_solverstate_of_another_solver_or_net(tmp_path):
         small_solver("Adam").restore(state)
 
 
+def test_what_hdf5_cannot_hold_is_told_before_training(tmp_path):
+    parameter = caffe_pb2.SolverParameter(
+        base_lr=0.1, lr_policy="fixed", snapshot=5, snapshot_prefix=str(tmp_path / "a"),
+        snapshot_format=caffe_pb2.SolverParameter.HDF5,
+    )  # fmt: skip
+    text_format.Parse(inner_product(), parameter.net_param)
+    Solver(parameter)
+    (layer,) = (each for each in parameter.net_param.layer if each.type == "InnerProduct")
+    layer.ClearField("name")
+    with pytest.raises(CaffeError, match="InnerProduct.*has parameters and no name"):
+        Solver(parameter)
+    assert not list(tmp_path.iterdir())
+
+
 def test_2_7_million_numbers_in_well_under_a_second(tmp_path):
     net = net_of(inner_product(outputs=2700, inputs=1000), tmp_path)
     for end, save in ((".caffemodel", weights.save), (".h5", weights.save_hdf5)):

@@ -118,7 +118,7 @@ class MarginInnerProduct(ComputedLayer):
         self._passes -= 1
 
     def compute(self, bottoms, params):
-        x = bottoms[0].flatten(self._axis).flatten(0, self._axis - 1)
+        x = bottoms[0].reshape(-1, params[0].shape[1])
         labels, _ = class_labels(self, bottoms[1].reshape(-1, 1), len(params[0]))
         scores = torch.nn.functional.linear(x, torch.nn.functional.normalize(params[0]))
         if self._margin > 1:

@@ -50,6 +50,10 @@ class ROIPooling(WithoutGradient, Layer):
                 0 <= image < len(x),
                 f"region {number} is of image {image:g}, its bottom has 0 to {len(x) - 1}",
             )
+            self.check(
+                all(map(math.isfinite, corners)),
+                f"region {number} has corners {corners}; its second bottom must be finite",
+            )
             images.append(int(image))
             left, up, right, down = (_rounded(corner * scale) for corner in corners)
             rows = self._parts(up, down, self._pooled[0], x.shape[2])
@@ -108,6 +112,11 @@ class SmoothL1Loss(WithoutGradient, Loss, ComputedLayer):
 
     bottoms = (2, 4)
     ignored_by_force_backward = (2, 3)
+
+    def setup(self, shapes):
+        super().setup(shapes)
+        sigma = self.parameter.smooth_l1_loss_param.sigma
+        self.check(sigma > 0, f"has sigma {sigma:g}; give more than 0")
 
     def reshape(self, shapes):
         super().reshape(shapes)

@@ -178,6 +178,7 @@ class Unpooling(_ByMask):
             self._pair("kernel_size", "kernel"),
             self._pair("stride", "stride"),
         )
+        self.check(self._stride and min(self._stride) > 0, "has stride 0; give at least 1")
         self.check(self._pair("pad", "pad") == (0, 0), "has a pad, which the fork does not allow")
         self.check(
             self._fixed or self._kernel, "has neither unpool_size nor the pooling's kernel_size"

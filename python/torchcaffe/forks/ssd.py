@@ -207,6 +207,7 @@ class DetectionOutput(Layer):
     def reshape(self, shapes):
         given = self.parameter.detection_output_param
         offsets, scores, boxes = shapes
+        self.check(len(offsets) > 0, "its first bottom has no axes")
         self.check(
             len(boxes) > 2 and boxes[1] == 2 and math.prod(boxes[2:]) % 4 == 0,
             f"its third bottom is {by(boxes)}, expected PriorBox's 1 x 2 x (4 boxes)",
@@ -282,26 +283,28 @@ class DetectionOutput(Layer):
             places = places[ordered > given.confidence_threshold]
         if nms.HasField("top_k") and nms.top_k >= 0:
             places = places[: nms.top_k]
-        overlaps = _overlaps(boxes[places]).tolist()
         threshold, kept = nms.nms_threshold, []
-        for place, row in enumerate(overlaps):
-            if all(row[other] <= threshold for other in kept):
+        for place in places.tolist():
+            if (_overlaps(boxes[place], boxes[kept]) <= threshold).all():
                 kept.append(place)
                 if threshold > 0.5:
                     threshold *= nms.eta
-        return places[kept].tolist()
+        return kept
 
     def backward(self, top_diffs, propagate_down):
         self.check(not any(propagate_down), "has no gradient; leave it out of nets that learn")
         return [None] * len(propagate_down)
 
 
-def _overlaps(boxes):
-    """Intersection over union of all pairs, boxes x boxes."""
-    size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)
-    area = size[:, 0] * size[:, 1]
-    least = torch.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    shared = (least - torch.maximum(boxes[:, None, :2], boxes[:, :2])).clamp(min=0)
-    intersection = shared[..., 0] * shared[..., 1]
-    union = area[:, None] + area - intersection
+def _overlaps(box, boxes):
+    """Intersection over union of a box with each of n x 4 boxes."""
+
+    def area(corners):
+        size = (corners[..., 2:] - corners[..., :2]).clamp(min=0)
+        return size[..., 0] * size[..., 1]
+
+    intersection = area(
+        torch.cat([torch.maximum(box[:2], boxes[:, :2]), torch.minimum(box[2:], boxes[:, 2:])], 1)
+    )
+    union = area(box) + area(boxes) - intersection
     return torch.where(intersection > 0, intersection / union, 0)

@@ -3,6 +3,8 @@
 For messages only: who meets a file of a fork is told so, and not of a name that looks alike.
 """
 
+from torchcaffe import forks
+
 _CIRCULATING = (
     ("SSD (weiliu89/caffe)",
      "Normalize Permute PriorBox DetectionOutput DetectionEvaluate MultiBoxLoss AnnotatedData "
@@ -77,14 +79,26 @@ HERE = (
 )
 """Types and fields that torchcaffe.forks has."""
 
+_SWITCH = "" if forks.ENABLED else "set TORCHCAFFE_FORKS=1, with which torchcaffe has it"
 
-def about_type(name):
-    """What to say of a layer type of a fork, in today's or the older spelling; None of others."""
+
+_OLD_HERE = ("unpooling", "bn")
+"""Types that torchcaffe.forks has in `layers`, the older spelling, too."""
+
+
+def about_type(name, old=False):
+    """What to say of a layer type of a fork; None of others. old: in `layers { type: ... }`."""
     wanted = _plain(name)
+    here = {_plain(kind): kind for kind in HERE[0].split()}.get(wanted)
+    remedy = here and _SWITCH
+    if here and old and wanted not in _OLD_HERE:
+        remedy = f'write it as `layer {{ type: "{here}" }}`' + (
+            "" if forks.ENABLED else " and set TORCHCAFFE_FORKS=1"
+        )
     return _about(
         [fork for fork, types, _ in _CIRCULATING if wanted in map(_plain, types.split())],
         wanted,
-        wanted in map(_plain, HERE[0].split()),
+        remedy,
     )
 
 
@@ -93,18 +107,18 @@ def about_field(name):
     return _about(
         [fork for fork, _, fields in _CIRCULATING if name in fields.split()],
         name,
-        name in HERE[1].split(),
+        name in HERE[1].split() and _SWITCH,
     )
 
 
-def _about(forks, name, here):
-    if not forks:
+def _about(who, name, remedy):
+    if not who:
         return None
     instead = _INSTEAD.get(name, "run the net there, or write the layer as a Python layer")
-    if here:
-        instead = f"set TORCHCAFFE_FORKS=1, with which torchcaffe has it; or {instead}"
-    these = "a fork" if len(forks) == 1 else "forks"
-    return f"is not of BVLC Caffe 1.0 but of {these}: {', '.join(forks)}; {instead}"
+    if remedy:
+        instead = f"{remedy}; or {instead}"
+    these = "a fork" if len(who) == 1 else "forks"
+    return f"is not of BVLC Caffe 1.0 but of {these}: {', '.join(who)}; {instead}"
 
 
 def _plain(name):

@@ -169,7 +169,7 @@ def _no_value(kind, name):
     values = descriptor_pool.Default().FindEnumTypeByName(kind).values_by_name
     if kind != "caffe.V1LayerParameter.LayerType":
         return f"{_short(kind)} has no value {name!r}; {_nearest(name, values)}"
-    if told := circulating.about_type(name):
+    if told := circulating.about_type(name, old=True):
         return f"the type {name} {told}"
     for old in values:
         if upgrade.v1_type(values[old].number) == name:

@@ -45,6 +45,8 @@ class Solver:
         if self.param.random_seed >= 0:
             random_state.seed(self.param.random_seed)
         self.net = self._train_net()
+        if self.param.snapshot and self.param.snapshot_format == self.param.HDF5:
+            weights.check_hdf5_names(self.net)
         self.test_nets = self._test_nets()
         self.history = [
             torch.zeros(one.blob.shape, device=self.device)

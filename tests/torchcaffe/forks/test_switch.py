@@ -68,6 +68,10 @@ def test_who_meets_what_the_extension_has_is_told_of_the_switch():
     assert "set TORCHCAFFE_FORKS=1" in circulating.about_type("Permute")
     assert "set TORCHCAFFE_FORKS=1" in circulating.about_field("bn_param")
     assert "TORCHCAFFE_FORKS" not in circulating.about_type("MultiBoxLoss")
+    assert 'write it as `layer { type: "Interp" }`' in circulating.about_type("INTERP", old=True)
+    assert "write it as" not in circulating.about_type("UNPOOLING", old=True)
+    again = "from torchcaffe.schema import circulating; print(circulating.about_field('bn_param'))"
+    assert "TORCHCAFFE_FORKS" not in run(again)
 
 
 def test_descriptors_are_of_the_files(tmp_path):
@@ -258,6 +262,34 @@ def test_a_net_learns_through_them(tmp_path):
     assert run(TRAIN, cwd=tmp_path).splitlines() == ["True", "[0.0, 0.0, 0.0]", "True 0.0"]
 
 
+EDGES = """
+layer { name: "data"  type: "Input"  top: "offsets"  top: "scores"  top: "boxes"  top: "label"
+  input_param { shape { dim: 1 dim: 4 }  shape { dim: 1 dim: 2 }  shape { dim: 1 dim: 2 dim: 4 }
+    shape { dim: 1 } } }
+layer { name: "found"  type: "DetectionOutput"  bottom: "offsets"  bottom: "scores"  bottom: "boxes"
+  top: "found"  detection_output_param { num_classes: 2  confidence_threshold: 0.5 } }
+layer { name: "angles"  type: "MarginInnerProduct"  bottom: "offsets"  bottom: "label"  top: "angles"
+  margin_inner_product_param { num_output: 3  axis: 1  weight_filler { type: "xavier" } } }
+layer { name: "whole"  type: "MarginInnerProduct"  bottom: "offsets"  bottom: "label"  top: "whole"
+  margin_inner_product_param { num_output: 3  axis: 0  weight_filler { type: "xavier" } } }
+"""
+
+AT_THE_EDGES = """
+import caffe
+net = caffe.Net("net.prototxt", caffe.TEST)
+net.blobs["offsets"].data[...] = 1
+net.forward()
+found = net.blobs["found"].data
+print(found.dtype, found.ravel().tolist() == [0] + [-1] * 6)
+print(net.blobs["angles"].data.shape, net.blobs["whole"].data.shape)
+"""
+
+
+def test_no_detections_and_one_sample_of_all_axes(tmp_path):
+    (tmp_path / "net.prototxt").write_text(EDGES)
+    assert run(AT_THE_EDGES, cwd=tmp_path).splitlines() == ["float32 True", "(1, 3) (3,)"]
+
+
 # ---- Refused
 
 REFUSED = [
@@ -282,6 +314,9 @@ REFUSED = [
     ("Unpooling", "neither unpool_size nor"),
     ("Unpooling unpooling_param { unpool_size: 4 unpool_h: 3 }", "either unpool_size or both"),
     ("Unpooling unpooling_param { kernel_size: 2 pad: 1 }", "has a pad"),
+    ("Unpooling unpooling_param { kernel_size: 2 stride: 0 }", "has stride 0"),
+    ("Unpooling unpooling_param { unpool_size: 8 stride_h: 0 stride_w: 0 }", "has stride 0"),
+    ("SmoothL1Loss bottom: 'x' smooth_l1_loss_param { sigma: 0 }", "has sigma 0"),
     ("BN bn_param { momentum: 0.9 bn_mode: LEARN }", "fields of one"),
     ("BN bn_param { eps: 1e-3 } top: 'a' top: 'b'", "only bn_mode: LEARN"),
     ("Permute permute_param { order: 0 order: 0 }", "order 0 twice"),
@@ -363,6 +398,12 @@ except caffe.CaffeError as error:
             5,
             "2, 0, 0, 1, 1",
             "of image 2",
+        ),
+        (
+            "ROIPooling roi_pooling_param { pooled_h: 1 pooled_w: 1 }",
+            5,
+            "0, 0, 0, np.inf, 1",
+            "must be finite",
         ),
         (
             "Unpooling unpooling_param { unpool_size: 2 }",
