@@ -3,14 +3,23 @@
 import json
 from pathlib import Path
 
+from data_prep.statistics.measures import BANDS
 from gcnet_base.errors import InputError
+from gcnet_base.protocol import EXPRESSIONS
 
 REFERENCES = Path(__file__).parent / "references"
 
 _ROWS = (
+    ("faces", "expressive faces", "{}"),
+    ("people", "people", "{}"),
     ("change", "change from the own neutral face (half squared error)", "{:.1f}"),
+    *((f"change_by_class.{name}", f"  {name}", "{:.0f}") for name in EXPRESSIONS),
     ("between_people", "two people's neutral faces (half squared error)", "{:.0f}"),
     ("left_by_blur", "share of the change that a blur of sigma 2 leaves", "{:.2f}"),
+    *(
+        (f"change_by_band.{band}", f"  of the change in rows {top}-{end - 1}", "{:.2f}")
+        for band, (top, end) in enumerate(BANDS)
+    ),
     ("gray_mean", "gray, mean", "{:.2f}"),
     ("gray_deviation", "gray, standard deviation", "{:.2f}"),
     ("svm_pixels", "linear SVM on pixels, ten folds by person", "{:.1%}"),
@@ -18,7 +27,6 @@ _ROWS = (
     ("svm_hog", "linear SVM on HOG, ten folds by person", "{:.1%}"),
     ("svm_hog_change", "the same, HOG of the own neutral face subtracted", "{:.1%}"),
 )
-_BANDS = ("rows 0-24", "rows 25-41", "rows 42-63")
 
 
 def names():
@@ -47,41 +55,31 @@ def reference(name):
 
 def text(figures, beside=None):
     """A table of `measure`'s figures, with a second column and the ratio to it if there is one."""
-    lines = [_line("", "here", "beside", "ratio")] if beside else []
-    for key, title, form in (
-        ("faces", "expressive faces", "{}"),
-        ("people", "people", "{}"),
-    ):
-        lines.append(_line(title, *_values(form, figures.get(key), beside and beside.get(key))))
-    lines += [_compared(title, form, key, figures, beside) for key, title, form in _ROWS[:1]]
-    for name in figures["change_by_class"]:
-        pair = [one and one.get("change_by_class", {}) for one in (figures, beside)]
-        lines.append(_compared(f"  {name}", "{:.0f}", name, *pair))
-    lines += [_compared(title, form, key, figures, beside) for key, title, form in _ROWS[1:3]]
-    for band, title in enumerate(_BANDS):
-        pair = [
-            one and dict(enumerate(one.get("change_by_band") or ())) for one in (figures, beside)
-        ]
-        lines.append(_compared(f"  of the change in {title}", "{:.2f}", band, *pair))
-    lines += [_compared(title, form, key, figures, beside) for key, title, form in _ROWS[3:]]
-    lines = [f"here: {figures['name']}", *([f"beside: {beside['name']}"] if beside else ()), *lines]
+    lines = [f"here: {figures['name']}"]
+    if beside:
+        lines += [f"beside: {beside['name']}", _line("", "here", "beside", "ratio")]
+    for key, title, form in _ROWS:
+        here, there = _value(figures, key), _value(beside or {}, key)
+        if here is not None or there is not None:
+            shown = ("-" if value is None else form.format(value) for value in (here, there))
+            lines.append(_line(title, *shown, _ratio(here, there, form)))
     return "\n".join(lines)
 
 
-def _compared(title, form, key, figures, beside):
-    here, there = figures.get(key), beside and beside.get(key)
-    if here is None or not there:
-        ratio = ""
-    elif form.endswith("%}"):
-        ratio = f"{100 * (here - there):+.1f} points"
-    else:
-        ratio = f"{here / there:.2f}"
-    return _line(title, *_values(form, here, there), ratio)
+def _value(figures, key):
+    """The figure at a dotted key, None if it is not there."""
+    name, _, part = key.partition(".")
+    value = figures.get(name)
+    if isinstance(value, list):
+        value = dict(zip(map(str, range(len(value))), value))
+    return value.get(part) if part and value else value
 
 
-def _values(form, *values):
-    return ["-" if value is None else form.format(value) for value in values]
+def _ratio(here, there, form):
+    if here is None or not there or form == "{}":
+        return ""
+    return f"{100 * (here - there):+.1f} points" if form == "{:.1%}" else f"{here / there:.2f}"
 
 
-def _line(title, here, there="", ratio=""):
-    return f"{title:<54} {here:>10}  {'' if there in (None, '-') else there:>10}  {ratio}".rstrip()
+def _line(title, here, there, ratio):
+    return f"{title:<54} {here:>10}  {'' if there == '-' else there:>10}  {ratio}".rstrip()

@@ -261,9 +261,9 @@ class Setting:
             roll=0.5 * self.roll,
             light_azimuth=conditions.sidelight * self.light_azimuth,
             light_elevation=0.6,
-            key_light=conditions.key_light,
-            ambient=conditions.ambient,
-            falloff=conditions.falloff,
+            key_light=0.75,
+            ambient=0.5,
+            falloff=0.6,
             background=0.2 + 0.5 * self.background,
             uneven_light=0.08,
             exposure=conditions.exposure,
@@ -280,7 +280,6 @@ class Conditions:
 
     laboratory: frontal heads in one even light, as the other fields say; else as they come.
     pose, sidelight: share of the turns of the head, and of the light's, in the wild.
-    falloff: how much darker the sides of a head are.
     blur: of the camera, pixels at a height of 240.
     sittings: each picture is taken by itself, the head and the light a little elsewhere.
     weakest_apex: of the whole face, 1 the strongest.
@@ -291,9 +290,6 @@ class Conditions:
     laboratory: bool = False
     pose: float = 1.0
     sidelight: float = 1.0
-    key_light: float = 0.0
-    ambient: float = 0.0
-    falloff: float = 0.0
     exposure: float = 1.0
     gamma: float = 1.0
     blur: float = 0.0
@@ -309,12 +305,12 @@ class Conditions:
 CONDITIONS = {
     "wild": Conditions(),
     "laboratory": Conditions(
-        laboratory=True, pose=0.3, sidelight=0.4, key_light=0.75, ambient=0.5, falloff=0.6,
-        exposure=1.45, gamma=1.6, blur=1.8, weakest_apex=0.85,
+        laboratory=True, pose=0.3, sidelight=0.4, exposure=1.45, gamma=1.6, blur=1.8,
+        weakest_apex=0.85,
     ),
     "portrait": Conditions(
-        laboratory=True, pose=0.15, sidelight=0.25, key_light=0.75, ambient=0.5, falloff=0.6,
-        exposure=1.6, gamma=1.7, blur=0.5, sittings=True, weakest_apex=0.5, mixture=1.4,
+        laboratory=True, pose=0.15, sidelight=0.25, exposure=1.6, gamma=1.7, blur=0.5,
+        sittings=True, weakest_apex=0.5, mixture=1.4,
         strength={"anger": 1.6, "disgust": 1.4, "fear": 1.2, "happiness": 0.9, "sadness": 0.8},
     ),
 }  # fmt: skip

@@ -15,11 +15,10 @@ def shades(identity, au, shape, flare, wing_y):
 
     The light on the skin is multiplied by exp(-sum of depth x Gaussian): positive is darker.
     """
-    rows = []
     mouth_y, drop, chin_y = identity.mouth_y, shape.jaw_drop, float(shape.chin[1])
     lower_lip_y = float(shape.outer_lip[1][6, 1])
     stretched = 1 - 0.5 * au(27)
-    rows += [
+    rows = [
         # The fold under the lower lip, and the chin that AU17 pushes up below it.
         (0.0, lower_lip_y + 0.07, 0.26, 0.07, 0.15 + 0.35 * au(17) + 0.2 * au(24) + 0.15 * au(12)),
         (0.0, chin_y - 0.17, 0.24, 0.12, -0.10 - 0.25 * au(17)),
@@ -31,6 +30,8 @@ def shades(identity, au, shape, flare, wing_y):
         (0.0, identity.brow_y - 0.46, 0.42, 0.08, 0.05 * max(au(1), au(2))),
         (0.0, identity.brow_y - 0.30, 0.12, 0.16, 0.10 * max(0.0, au(1) - au(2))),
         (0.0, wing_y[0] + 0.17, 0.30, 0.06, 0.15 * (au(10) + au(9))),
+        # Pressed lips push up the skin above them.
+        (0.0, mouth_y - 0.16, 0.30, 0.05, -0.15 * au(24)),
     ]
     for side, sign in ((LEFT, -1.0), (RIGHT, 1.0)):
         corner_x, corner_y = np.abs(shape.mouth_corners[side]).tolist()
@@ -68,6 +69,4 @@ def shades(identity, au, shape, flare, wing_y):
             (sign * 0.45, -0.08, 0.24, 0.10,
              0.90 * min(au(1, side), au(4, side)) * (1 - 0.5 * au(5, side))),
         ]  # fmt: skip
-    # Pressed lips push up the skin above and below them.
-    rows.append((0.0, mouth_y - 0.16, 0.30, 0.05, -0.15 * au(24)))
     return np.array([row for row in rows if abs(row[4]) > 0.01], np.float32)

@@ -56,7 +56,9 @@ def draw_sequence(camera, person, sequence, expression, course):
     rng = np.random.default_rng([camera.seed, 2, person, sequence])
     conditions = CONDITIONS[camera.conditions]
     setting = Setting.sample(rng).under(conditions)
-    renderer = _renderer(camera, person).in_setting(setting)
+    renderer = _renderer(camera, person)
+    if not conditions.sittings:
+        renderer = renderer.in_setting(setting)
     apex = sample_apex(rng, expression, conditions) if expression else sample_action_units(rng)
     renderings = []
     for share in course(rng):
